@@ -1,0 +1,1 @@
+"""A study's result made readable: key images and text."""
