@@ -116,3 +116,21 @@ class InternalFault(LvoError):
     """A fault inside the software stopped the analysis; read the study by eye now and report the fault."""
 
     code = "internal-fault"
+
+
+class ConfigInvalid(UsageError):
+    """The settings file does not fit; correct the keys named here."""
+
+    code = "config-invalid"
+
+
+class CheckpointInvalid(LvoError):
+    """There is no usable checkpoint to resume from; start without --resume, or in another folder."""
+
+    code = "checkpoint-invalid"
+
+
+class TrainingDiverged(LvoError):
+    """The loss is no longer a number; resume from the last checkpoint with a lower learning rate."""
+
+    code = "training-diverged"

@@ -1,0 +1,103 @@
+"""What is looked at while training: averages of the loss's figures, and the validation set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lvo.training.distributed import Process
+from lvo.training.feed import Batch
+
+INPUT = "image"
+"""The entry of a batch that the network is called with."""
+
+Rows = dict[str, Tensor]
+LossFn = Callable[[Any, Batch], tuple[Tensor, dict[str, float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What is looked at besides the loss, all optional.
+
+    Attributes
+    ----------
+    rows : (outputs, batch) to small tensors with one row per case, kept over the validation set.
+    summary : those rows, of all processes together, to figures.
+    pictures : (outputs, batch) of the first validation batch to pictures (channels, rows, columns).
+    """
+
+    rows: Callable[[Any, Batch], Rows] | None = None
+    summary: Callable[[Rows], Mapping[str, float]] | None = None
+    pictures: Callable[[Any, Batch], Mapping[str, Tensor]] | None = None
+
+
+@dataclass(slots=True)
+class Means:
+    """Averages of named figures over steps or batches; each over those that had it."""
+
+    sums: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    def add(self, figures: Mapping[str, float]) -> None:
+        """Add the figures of one step or batch."""
+        for name, value in figures.items():
+            total, count = self.sums.get(name, (0.0, 0))
+            self.sums[name] = (total + float(value), count + 1)
+
+    def merge(self, other: Means) -> None:
+        """Add what another process has added."""
+        for name, (more, times) in other.sums.items():
+            total, count = self.sums.get(name, (0.0, 0))
+            self.sums[name] = (total + more, count + times)
+
+    def take(self) -> dict[str, float]:
+        """Return the averages, then start anew."""
+        means = {name: total / count for name, (total, count) in self.sums.items()}
+        self.sums = {}
+        return means
+
+
+@torch.no_grad()
+def validate(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    process: Process,
+    loss_fn: LossFn,
+    watching: Watching,
+    amp: Callable[[], AbstractContextManager[Any]],
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Run a network over the validation set (a collective call).
+
+    Parameters
+    ----------
+    batches : this process's share, already on its device.
+
+    Returns
+    -------
+    figures : of all processes' cases together.
+    pictures : of the first batch of the first process; empty elsewhere.
+    """
+    means, kept = Means(), []
+    pictures: dict[str, Tensor] = {}
+    for number, batch in enumerate(batches):
+        with amp():
+            outputs = network(batch[INPUT])
+            loss, figures = loss_fn(outputs, batch)
+        means.add({"loss": float(loss), **figures})
+        if watching.rows is not None:
+            kept.append({k: v.detach().cpu() for k, v in watching.rows(outputs, batch).items()})
+        if number == 0 and process.is_first and watching.pictures is not None:
+            pictures = {k: v.detach().cpu() for k, v in watching.pictures(outputs, batch).items()}
+    together = process.gather((means, kept))
+    total = Means()
+    for part, _ in together:
+        total.merge(part)
+    rows = [r for _, part in together for r in part]
+    summary: dict[str, float] = total.take()
+    if rows and watching.summary is not None:
+        summary |= watching.summary({k: torch.cat([r[k] for r in rows]) for k in rows[0]})
+    return summary, pictures
