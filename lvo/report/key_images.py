@@ -178,9 +178,9 @@ def _page(result: StudyResult, panels: Sequence[Panel], notes: Sequence[str]) ->
     page = Image.new("RGB", (PAGE_WIDTH, height), BACKGROUND)
     draw = ImageDraw.Draw(page)
     draw.rectangle((0, 0, PAGE_WIDTH, banner_height), fill=_BANNER[result.status])
-    text(draw, (margin, 16), _TITLE[result.status], 52, anchor="la", fill=(255, 255, 255))
+    text(draw, (margin, 16), _TITLE[result.status], 52, anchor="la", rim=False, fill=(255, 255, 255))
     for number, line in enumerate(headline):
-        text(draw, (margin, 84 + 42 * number), line, 34, anchor="la", fill=(255, 255, 255))
+        text(draw, (margin, 84 + 42 * number), line, 34, anchor="la", rim=False, fill=(255, 255, 255))
     y = banner_height
     for row in rows:
         x = 0
@@ -188,9 +188,9 @@ def _page(result: StudyResult, panels: Sequence[Panel], notes: Sequence[str]) ->
             page.paste(panel.image, (x, y))
             x += panel.image.width
         y += max(p.image.height for p in row)
-    text(draw, (margin, y + 12), RESEARCH, 32, anchor="la", fill=(255, 214, 10))
+    text(draw, (margin, y + 12), RESEARCH, 32, anchor="la", rim=False, fill=(255, 214, 10))
     for number, line in enumerate(footer):
-        text(draw, (margin, y + 54 + 32 * number), line, 24, anchor="la", fill=(190, 190, 190))
+        text(draw, (margin, y + 54 + 32 * number), line, 24, anchor="la", rim=False, fill=(190, 190, 190))
     return page
 
 

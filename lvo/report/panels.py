@@ -92,7 +92,7 @@ def without_bulky_bone(view: HeadView) -> HeadView:
     image = sitk.GetImageFromArray(view.array)
     image.SetSpacing((view.spacing,) * 3)
     # Clipping at 900 HU keeps a metal clip or a petrous edge from spreading over an artery nearby.
-    blurred = sitk.GetArrayViewFromImage(
+    blurred = sitk.GetArrayFromImage(
         sitk.SmoothingRecursiveGaussian(sitk.Clamp(image, upperBound=900.0), 2.0)
     )
     array = np.where((blurred > 330.0) & (view.array > 150.0), np.float32(30.0), view.array)
@@ -191,17 +191,11 @@ def text(
     *,
     anchor: str,
     fill: Rgb = LABEL,
+    rim: bool = True,
 ) -> None:
-    """Words with a dark rim, legible on any grey."""
-    draw.text(
-        place,
-        words,
-        fill=fill,
-        font=font(size),
-        anchor=anchor,
-        stroke_width=max(2, size // 10),
-        stroke_fill=0,
-    )
+    """Words, with a dark rim where they must be legible on any grey."""
+    stroke = max(2, size // 10) if rim else 0
+    draw.text(place, words, fill=fill, font=font(size), anchor=anchor, stroke_width=stroke, stroke_fill=0)
 
 
 def ring(panel: Panel, mark: Mark, *, radius_mm: float = 8.0) -> bool:
