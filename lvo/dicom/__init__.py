@@ -1,0 +1,5 @@
+"""DICOM bytes to stacks to volumes, and which stack is the CT angiogram, with reasons."""
+
+from lvo.dicom.read import read_study
+
+__all__ = ["read_study"]

@@ -1,0 +1,111 @@
+"""What a group of images is, as far as its headers can say."""
+
+from __future__ import annotations
+
+import re
+
+from lvo.dicom.stacks import Group
+from lvo.study import Role
+
+THIN_MM = 1.6
+THICKEST_CTA_MM = 3.0
+_CT_CLASSES = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
+        "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
+        "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
+    }
+)
+_DERIVED_TYPES = re.compile(r"MIP|MINIP|MPR|PROJECTION|REFORMAT|VOLUME.?REND|SUBTRACT|CURVED|PERFUSION|3D")
+_DERIVED_NAMES = re.compile(
+    r"\bMIPS?\b|MIP$|\bMINIP|\bVRT?\b|\bSSD\b|\b3D\b|\bSUB(TRACT\w*)?\b|\bBONE.?(LESS|REMOV)|\bIODINE|\bVNC\b|"
+    r"\bVIRTUAL|\bCBF\b|\bCBV\b|\bT?MTT\b|\bTMAX\b|\bTTP\b|\bTTD\b",
+    re.IGNORECASE,
+)
+_CTA_NAMES = re.compile(r"\bCTA\b|ANGIO|\bCOW\b|WILLIS|CAROTI|ARTERI", re.IGNORECASE)
+_LATE_NAMES = re.compile(r"VEN(OUS|OGR)|\bCTV\b|DELAY|\bLATE\b|SP[AÄ]T", re.IGNORECASE)
+_SHARP_NAMES = re.compile(r"BONE|EDGE|LUNG|ULTRA|SHARP|DETAIL\+", re.IGNORECASE)
+_SIEMENS = re.compile(r"^[A-Z][a-z]?(\d{2})[a-z]?")
+_CANON = re.compile(r"^FC(\d{2})", re.IGNORECASE)
+_PHILIPS_SHARP = re.compile(r"^(D|E|L|Y[A-D]|U[B-C])$", re.IGNORECASE)
+
+
+def role_from_headers(group: Group) -> tuple[Role | None, str]:
+    """Role and a sentence, where the headers suffice; (None, "") for a stack whose pixels must speak."""
+    first = group.first
+    if first.modality != "CT":
+        return Role.NOT_CT, f"The modality is {first.modality or 'not given'}, not CT."
+    if first.sop_class_uid not in _CT_CLASSES:
+        return Role.DERIVED, "It is not stored as CT images (a capture or a report)."
+    if "LOCALIZER" in first.image_type:
+        return Role.TOPOGRAM, "It is a localizer."
+    if any(r.code == "conflicting-instances" for r in group.reasons):
+        return Role.UNREADABLE, "Images at different places share one identifier."
+    if not group.has_geometry:
+        return Role.OTHER_CT, "The images lack a position, an orientation or a pixel spacing."
+    if first.samples != 1:
+        return Role.DERIVED, "It is a colour image."
+    if (derived := _derived(group)) is not None:
+        return Role.DERIVED, derived
+    return _by_extent(group)
+
+
+def _derived(group: Group) -> str | None:
+    first = group.first
+    kinds = [t for t in first.image_type if _DERIVED_TYPES.search(t)]
+    if kinds:
+        return f"It is a derived series ({', '.join(kinds).lower()})."
+    if first.burned_in:
+        return "It has text burned into the pixels."
+    if _DERIVED_NAMES.search(first.description):
+        return "Its description says that it is derived."
+    if abs(group.normal[2]) < 0.7071:
+        return "It is a reformat that is not axial."
+    return None
+
+
+def _by_extent(group: Group) -> tuple[Role | None, str]:
+    count, extent = len(group.instances), group.extent_mm
+    places = count / group.passes
+    if group.passes > 1 and (places <= 4 or extent < 20):
+        return Role.BOLUS_TRACKING, f"It shows {count} images at {round(places)} place(s): bolus tracking."
+    if group.passes > 1:
+        what = f"It shows the same places {group.passes} times"
+        if group.passes >= 4:
+            return Role.PERFUSION, f"{what}: perfusion or another dynamic series."
+        return Role.OTHER_CT, f"{what}, and nothing in the headers tells the passes apart."
+    if count <= 4 or extent < 20:
+        return Role.BOLUS_TRACKING, f"It has only {count} image(s): a monitoring or test scan."
+    return None, ""
+
+
+def is_sharp(kernel: str) -> bool:
+    """Whether a convolution kernel is made for bone or lung rather than soft tissue and vessels."""
+    name = kernel.split("\\")[0].strip()
+    if match := _CANON.match(name):
+        number = int(match[1])
+        return 30 <= number < 40 or 50 <= number < 60 or number >= 80
+    if match := _SIEMENS.match(name):
+        return int(match[1]) >= 58
+    return bool(_SHARP_NAMES.search(name) or _PHILIPS_SHARP.match(name))
+
+
+def named_cta(group: Group) -> bool:
+    """Whether the sender says that contrast was given or calls the series an angiogram."""
+    agent = group.first.contrast_agent.upper()
+    return bool(agent not in ("", "NO", "NONE") or _CTA_NAMES.search(group.first.description))
+
+
+def named_late(group: Group) -> bool:
+    """Whether the description says venous or delayed."""
+    return bool(_LATE_NAMES.search(group.first.description))
+
+
+def is_secondary(group: Group) -> bool:
+    """Whether the pixels were computed from other images."""
+    return bool({"DERIVED", "SECONDARY"} & set(group.first.image_type[:2]))
+
+
+def thickness_mm(group: Group) -> float:
+    """The larger of slice distance and nominal thickness, for choosing only; never used as geometry."""
+    return max(group.spacing_mm or 0.0, group.first.slice_thickness or 0.0)
