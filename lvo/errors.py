@@ -34,6 +34,12 @@ class PathNotFound(UsageError):
     code = "path-not-found"
 
 
+class OutputUnwritable(UsageError):
+    """The output folder cannot be written; name another with --out."""
+
+    code = "output-unwritable"
+
+
 class BundleInvalid(LvoError):
     """The model bundle is missing, incomplete or altered; reinstall it or name another with --model."""
 
@@ -134,3 +140,9 @@ class TrainingDiverged(LvoError):
     """The loss is no longer a number; resume from the last checkpoint with a lower learning rate."""
 
     code = "training-diverged"
+
+
+class TruthInvalid(UsageError):
+    """The truth table or a result beside it cannot be used; correct what is named here."""
+
+    code = "truth-invalid"
