@@ -19,13 +19,14 @@ from lvo.study import Point
 
 _FRAME_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _TAGS = [
-    "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "AcquisitionDate", "AcquisitionTime",
-    "AcquisitionDateTime", "ContentTime", "Modality", "SeriesDescription", "PatientID", "ContrastBolusAgent",
-    "BodyPartExamined", "SliceThickness", "KVP", "ConvolutionKernel", "StudyInstanceUID", "SeriesInstanceUID",
-    "SeriesNumber", "AcquisitionNumber", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
-    "FrameOfReferenceUID", "TemporalPositionIdentifier", "PhotometricInterpretation", "NumberOfFrames", "Rows",
-    "Columns", "PixelSpacing", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue",
-    "PixelPaddingRangeLimit", "BurnedInAnnotation", "RescaleIntercept", "RescaleSlope", "SamplesPerPixel",
+    "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "AcquisitionDate",
+    "AcquisitionTime", "AcquisitionDateTime", "ContentTime", "Modality", "SeriesDescription", "PatientID",
+    "ContrastBolusAgent", "BodyPartExamined", "SliceThickness", "KVP", "ConvolutionKernel",
+    "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "AcquisitionNumber", "InstanceNumber",
+    "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID", "TemporalPositionIdentifier",
+    "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "BitsAllocated",
+    "BitsStored", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
+    "BurnedInAnnotation", "RescaleIntercept", "RescaleSlope", "SamplesPerPixel",
     *_FRAME_GROUPS,
 ]  # fmt: skip
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
 import SimpleITK as sitk
-from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
@@ -26,6 +27,8 @@ from lvo.dicom.headers import Instance
 AIR_HU = -1024
 _MAX_HU = 32767
 _PADDING_IS_AIR_BELOW_HU = -900.0
+
+Stored = npt.NDArray[np.integer[Any]]
 
 # The order of decoders is fixed, and Pillow is in no list: it alters 16-bit JPEG 2000.
 _OPENJPEG = {JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K}
@@ -90,7 +93,7 @@ def decode_many(
     return array, failed
 
 
-def _stored(instance: Instance) -> npt.NDArray[np.generic]:
+def _stored(instance: Instance) -> Stored:
     plugin = _DECODER.get(pydicom.uid.UID(instance.transfer_syntax), "")
     if not plugin and pydicom.uid.UID(instance.transfer_syntax).is_compressed:
         plugin = "gdcm"
@@ -101,7 +104,7 @@ def _stored(instance: Instance) -> npt.NDArray[np.generic]:
         return np.asarray(pixel_array(stream, raw=True, index=instance.frame, decoding_plugin=plugin))
 
 
-def _padding_mask(stored: npt.NDArray[np.generic], instance: Instance) -> npt.NDArray[np.bool_] | None:
+def _padding_mask(stored: Stored, instance: Instance) -> npt.NDArray[np.bool_] | None:
     if instance.padding is None:
         return None
     low, high = instance.padding

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +16,18 @@ from lvo.dicom.stacks import Group
 _SLICES = 14
 _RANGE_MM = 170.0
 _PIXEL_MM = 1.0
-_LEVELS_MM = (30.0, 105.0)
-"""Below the vertex: from the Sylvian branches to the circle of Willis, above most of the skull base."""
+_BRAIN_HU = (-20, 110)
+_BONE_HU = 250
+_BRAIN_CM2 = (40.0, 280.0)
+_RINGED = 0.65
+"""Share of the brain's edge that must have bone behind it; less than 1 for craniectomies and foramina."""
 _CONTRAST_HU = (150, 500)
 _VESSEL_MM2 = 3.0
+_MIN_BRAIN_SLICES = 3
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Spacing = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +36,9 @@ class Probe:
 
     Attributes
     ----------
-    head : at least three slices have the size and the share of bone of a head.
-    contrast_cm2 : mean area per slice of 150 to 500 HU inside the head and away from bone.
+    head : at least three of the slices show brain within a ring of bone.
+    contrast_cm2 : area per slice of 150 to 500 HU inside the brain and away from its edge, averaged over
+        the slices without the highest one (a calcified plexus lies on one slice, arteries on many).
     decoded : whether any slice could be decoded.
     """
 
@@ -48,57 +56,63 @@ def probe(group: Group) -> Probe:
     chosen = sorted({int(np.argmin(np.abs(depths - t))) for t in targets})
     array, failed = decode_many([group.instances[n] for n in chosen])
     kept = [n for n in range(len(chosen)) if n not in failed]
-    if not kept:
-        return Probe(head=False, contrast_cm2=0.0, decoded=False)
     spacing = group.first.pixel_spacing or (1.0, 1.0)
-    looks = [_look(array[n], spacing, depths[chosen[n]]) for n in kept]
-    skull = [look for look in looks if look.is_head]
-    if len(skull) < 3:
-        return Probe(head=False, contrast_cm2=_mean(looks), decoded=True)
-    vertex = max(look.depth for look in looks if look.area_cm2 > 20)
-    level = [s for s in skull if _LEVELS_MM[0] <= vertex - s.depth <= _LEVELS_MM[1]]
-    return Probe(head=True, contrast_cm2=_mean(level or skull), decoded=True)
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        measured = pool.map(lambda n: contrast_area(array[n], spacing), kept)
+        areas = sorted(area for area in measured if area is not None)
+    if len(areas) < _MIN_BRAIN_SLICES:
+        return Probe(head=False, contrast_cm2=0.0, decoded=bool(kept))
+    return Probe(head=True, contrast_cm2=float(np.mean(areas[:-1])), decoded=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    depth: float
-    area_cm2: float
-    is_head: bool
-    contrast_cm2: float
+def contrast_area(hu: npt.NDArray[np.int16], pixel_spacing: Spacing) -> float | None:
+    """Area in cm² of lit vessels inside the brain on one axial slice, or None where there is no brain.
 
-
-def _mean(looks: list[_Look]) -> float:
-    return float(np.mean([look.contrast_cm2 for look in looks])) if looks else 0.0
-
-
-def _look(hu: npt.NDArray[np.int16], spacing: tuple[float, float], depth: float) -> _Look:
-    image, spacing = _coarse(hu, spacing)
-    pixel_cm2 = spacing[0] * spacing[1] / 100
-    body = _largest_filled(image > -300)
-    area = float(body.sum()) * pixel_cm2
-    if area < 20:
-        return _Look(depth, area, False, 0.0)
-    bone = float((image[body] > 300).mean())
-    air = float((image[body] < -500).mean())
-    is_head = 90 <= area <= 420 and bone >= 0.08 and air <= 0.2
-    return _Look(depth, area, is_head, _contrast(image, body, spacing) if is_head else 0.0)
-
-
-def _contrast(image: Image, body: Mask, spacing: tuple[float, float]) -> float:
-    inside = _distance(~body, spacing) > 12.0
-    dense = image > 700
-    away = _distance(dense, spacing) > 3.5 if dense.any() else np.ones_like(body)
-    lit = (image >= _CONTRAST_HU[0]) & (image <= _CONTRAST_HU[1]) & inside & away
+    Parameters
+    ----------
+    hu : int16, shape (rows, columns)
+    pixel_spacing : (row, column) in mm
+    """
+    image, spacing = _coarse(hu, pixel_spacing)
+    image = _within_bone(image)
+    brain = _brain(image, spacing)
+    if brain is None:
+        return None
+    # Vessels are holes and bays of the brain; bone at its edge is kept out by the last step inwards.
+    whole = _filled(_distance(brain, spacing) < 4.0)
+    inside = _distance(~whole, spacing) > 4.0 + 3.0
+    lit = inside & (image >= _CONTRAST_HU[0]) & (image <= _CONTRAST_HU[1])
     pixel_mm2 = spacing[0] * spacing[1]
     labels = sitk.RelabelComponent(
-        sitk.ConnectedComponent(sitk.GetImageFromArray(lit.astype(np.uint8))),
-        minimumObjectSize=max(1, round(_VESSEL_MM2 / pixel_mm2)),
+        sitk.ConnectedComponent(_itk(lit)), minimumObjectSize=max(1, round(_VESSEL_MM2 / pixel_mm2))
     )
     return float((sitk.GetArrayFromImage(labels) > 0).sum()) * pixel_mm2 / 100
 
 
-def _coarse(hu: npt.NDArray[np.int16], spacing: tuple[float, float]) -> tuple[Image, tuple[float, float]]:
+def _brain(image: Image, spacing: Spacing) -> Mask | None:
+    """The largest soft-tissue region, if it has the size of a brain and lies within a ring of bone."""
+    if image.size == 0:
+        return None
+    soft = (image > _BRAIN_HU[0]) & (image < _BRAIN_HU[1])
+    # Cut thin bridges (foramina, orbits) before asking what hangs together.
+    core = _distance(~soft, spacing) > 2.5
+    pixel_cm2 = spacing[0] * spacing[1] / 100
+    if float(core.sum()) * pixel_cm2 < _BRAIN_CM2[0] / 2:
+        return None
+    labels = sitk.GetArrayFromImage(sitk.RelabelComponent(sitk.ConnectedComponent(_itk(core))))
+    from_largest = _distance(labels == 1, spacing)
+    brain = _filled(from_largest < 2.5)
+    if not _BRAIN_CM2[0] <= float(brain.sum()) * pixel_cm2 <= _BRAIN_CM2[1]:
+        return None
+    bone = image > _BONE_HU
+    pixel = max(spacing)
+    outwards = _distance(brain, spacing)
+    edge = (outwards > 0) & (outwards <= 1.5 * pixel)
+    ringed = float((_distance(bone, spacing)[edge] <= 4.0 + pixel).mean())
+    return brain if ringed >= _RINGED else None
+
+
+def _coarse(hu: npt.NDArray[np.int16], spacing: Spacing) -> tuple[Image, Spacing]:
     """Mean over blocks of about 1 mm, which takes the noise of sharp kernels down."""
     by = max(1, round(_PIXEL_MM / spacing[0]))
     bx = max(1, round(_PIXEL_MM / spacing[1]))
@@ -107,16 +121,27 @@ def _coarse(hu: npt.NDArray[np.int16], spacing: tuple[float, float]) -> tuple[Im
     return blocks.mean(axis=(1, 3), dtype=np.float32), (spacing[0] * by, spacing[1] * bx)
 
 
-def _largest_filled(mask: Mask) -> Mask:
-    # Opened, so that a head rest that touches the skin is no part of the head.
-    opened = sitk.BinaryMorphologicalOpening(sitk.GetImageFromArray(mask.astype(np.uint8)), (1, 1))
-    labels = sitk.RelabelComponent(sitk.ConnectedComponent(opened))
-    return np.asarray(sitk.GetArrayFromImage(sitk.BinaryFillhole(labels == 1)) > 0)
+def _within_bone(image: Image) -> Image:
+    """The part of the slice that bone encloses, framed by air: the skull is a small part of a wide field."""
+    bone = image > _BONE_HU
+    if not bone.any():
+        return image[:0, :0]
+    rows, columns = np.flatnonzero(bone.any(axis=1)), np.flatnonzero(bone.any(axis=0))
+    part = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return np.pad(part, 2, constant_values=-1000.0)
 
 
-def _distance(mask: Mask, spacing: tuple[float, float]) -> Image:
-    """Distance to the nearest pixel of the mask, mm; negative or zero inside it."""
-    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+def _itk(mask: Mask) -> sitk.Image:
+    return sitk.GetImageFromArray(mask.astype(np.uint8))
+
+
+def _filled(mask: Mask) -> Mask:
+    return np.asarray(sitk.GetArrayFromImage(sitk.BinaryFillhole(_itk(mask))) > 0)
+
+
+def _distance(mask: Mask, spacing: Spacing) -> Image:
+    """Distance to the nearest pixel of the mask, mm; zero or negative inside it."""
+    image = _itk(mask)
     image.SetSpacing((spacing[1], spacing[0]))
     distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
     return np.asarray(sitk.GetArrayFromImage(distance), dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def _once_each(instances: list[Instance]) -> tuple[list[Instance], tuple[Reason,
             Reason(code="duplicate-instances", message=text, kind="repair", series_instance_uid=uid)
         )
     if conflicts:
-        text = f"{conflicts} image(s) share an identifier with an image at another place; the series is not used."
+        text = f"{conflicts} image(s) share an identifier with one at another place; the series is not used."
         reasons.append(
             Reason(code="conflicting-instances", message=text, kind="rejection", series_instance_uid=uid)
         )
@@ -198,7 +199,7 @@ def _is_a_pass_split(parts: list[list[Instance]], passes: int) -> bool:
         return False
     ranges = sorted((float(d.min()), float(d.max())) for d in map(_depths, large))
     shorter = min(high - low for low, high in ranges)
-    overlap = max(a[1] - b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+    overlap = max(a[1] - b[0] for a, b in itertools.pairwise(ranges))
     return overlap > 0.25 * shorter
 
 
@@ -228,7 +229,8 @@ def _feet_to_head(instances: list[Instance]) -> list[Instance]:
     """Sorted along the normal, so that the largest component of the direction increases."""
     normal = _normal(instances[0])
     sign = 1.0 if normal[int(np.argmax(np.abs(normal)))] > 0 else -1.0
-    order = np.lexsort(([i.instance_number or 0 for i in instances], np.round(_depths(instances) * sign, 4)))
+    numbers = np.array([i.instance_number or 0 for i in instances])
+    order = np.lexsort((numbers, np.round(_depths(instances) * sign, 4)))
     return [instances[n] for n in order]
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from lvo.dicom.headers import Instance
 from lvo.dicom.pixels import AIR_HU, decode_many
 from lvo.dicom.stacks import Group
 from lvo.errors import NotAnalysable, PixelsUnreadable, SlicesMissing
@@ -48,8 +46,8 @@ def gap_in(group: Group) -> str | None:
     gaps = (steps > GAP_FACTOR * np.median(steps)) & (steps > GAP_MM) & (steps > covered)
     if not gaps.any():
         return None
-    worst = float(steps[gaps].max())
-    return f"({int(gaps.sum())} gap(s), the largest {worst:.1f} mm, where slices lie {np.median(steps):.2f} mm apart)"
+    worst, usual = float(steps[gaps].max()), float(np.median(steps))
+    return f"({int(gaps.sum())} gap(s), the largest {worst:.1f} mm, where slices lie {usual:.2f} mm apart)"
 
 
 def decode_group(group: Group) -> Decoded:
@@ -252,6 +250,3 @@ def _even(array: npt.NDArray[np.int16], depths: Floats, step: float) -> npt.NDAr
 
 def _reason(code: str, text: str, uid: str, kind: str = "repair") -> Reason:
     return Reason.model_validate({"code": code, "message": text, "kind": kind, "series_instance_uid": uid})
-
-
-__all__: Sequence[str] = ["Decoded", "Instance", "decode_group", "gap_in", "place"]
