@@ -1,0 +1,251 @@
+"""The command line: thin, quick to start, and never a traceback.
+
+Exit codes: 0 analysed, 1 a fault, 2 wrong usage, 3 not analysed (with its reasons).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lvo._version import __version__
+from lvo.errors import BundleInvalid, InternalFault, LvoError, UsageError
+
+if TYPE_CHECKING:
+    from lvo.anatomy import Segment, Side
+    from lvo.study import StudyResult
+
+FAULT, USAGE, NOT_ANALYSED = 1, 2, 3
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Device(StrEnum):
+    """Where the network runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+DeviceOption = Annotated[Device, typer.Option(help="Where the network runs.")]
+ModelOption = Annotated[
+    Path | None, typer.Option("--model", metavar="DIR", help="A model bundle other than the one included.")
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"lvo {__version__}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+]
+
+
+@app.callback()
+def _common(version: VersionOption = False) -> None:
+    """Large artery occlusion in CT angiography. Research use only. Not a medical device."""
+
+
+@app.command()
+def score(
+    study_dir: Annotated[Path, typer.Argument(help="Folder with the study's DICOM files, at any depth.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="OUT", help="Folder for result.json and the pictures.")
+    ],
+    device: DeviceOption = Device.AUTO,
+    model: ModelOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")] = False,
+) -> None:
+    """Score one study. Exit code 0 when analysed, 3 when not, 2 for wrong usage, 1 for a fault."""
+    with _plain_errors():
+        if not study_dir.exists():
+            # Said before the model is loaded: a mistyped path should answer at once.
+            from lvo.errors import PathNotFound
+
+            raise PathNotFound(f"({study_dir})")
+        _quiet_logs()
+        from lvo.detector import load_detector
+        from lvo.pipeline import prepare_output, score_folder
+
+        prepare_output(out)
+        result = score_folder(study_dir, out, detector=load_detector(model, device.value))
+        _print_result(result, out, as_json)
+        code = _exit_code(result)
+    raise typer.Exit(code)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of result.json."""
+    import json
+
+    from lvo.study import StudyResult
+
+    print(json.dumps(StudyResult.model_json_schema(mode="serialization"), indent=2))
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the studies and truth.csv.")],
+    count: Annotated[int, typer.Option(min=1, help="How many studies.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same studies.")] = 0,
+    occlusion: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SIDE:SEGMENT", help="An occlusion in every study, as left:M1; may be repeated."
+        ),
+    ] = None,
+) -> None:
+    """Write synthetic code-stroke studies as DICOM, with their truth."""
+    with _plain_errors():
+        places = [parse_occlusion(text) for text in occlusion or ()]
+        try:
+            from lvo.phantom.study import write_studies
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"Phantoms need the extra 'phantom': pip install 'lvo[phantom]' ({error.name})."
+            ) from error
+
+        write_studies(out, count=count, seed=seed, occlusions=places)
+        studies = "study" if count == 1 else "studies"
+        print(f"Wrote {count} synthetic {studies} and truth.csv to {out}")
+
+
+@app.command()
+def serve(
+    config: Annotated[Path | None, typer.Option(metavar="YAML", help="Settings of the service.")] = None,
+) -> None:
+    """Run the HTTP service."""
+    with _plain_errors():
+        try:
+            from lvo.service import run
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"The service needs the extra 'serve': pip install 'lvo[serve]' ({error.name})."
+            ) from error
+        run(config)
+
+
+@app.command()
+def info(
+    device: DeviceOption = Device.AUTO,
+    model: ModelOption = None,
+    check: Annotated[bool, typer.Option("--check", help="Also run the model's own test cases.")] = False,
+) -> None:
+    """Say which software and which model are installed, and whether the model answers as it should."""
+    with _plain_errors():
+        from lvo.detector import load_detector
+        from lvo.study import INTENDED_USE, SCHEMA_VERSION
+
+        print(f"lvo {__version__}, result schema {SCHEMA_VERSION}, Python {sys.version.split()[0]}")
+        detector = load_detector(model, device.value)
+        bundle = detector.bundle
+        print(f"model {bundle.name} {bundle.version} on {detector.backend}\nsha256 {bundle.digest}")
+        if check:
+            detector.check_parity()
+            print("parity cases: as recorded")
+        print(INTENDED_USE)
+
+
+def parse_occlusion(text: str) -> tuple[Side, Segment]:
+    """``left:M1`` or ``midline:BA`` as side and segment.
+
+    Raises
+    ------
+    UsageError
+        No such side, segment or pairing of the two.
+    """
+    from lvo.anatomy import SITES
+
+    sites = {f"{side.value}:{segment.value}".lower(): (side, segment) for segment, side in SITES}
+    try:
+        return sites[text.strip().lower()]
+    except KeyError:
+        known = ", ".join(f"{side.value}:{segment.value}" for side, segment in sites.values())
+        raise UsageError(f"There is no occlusion {text!r}; choose from {known}.") from None
+
+
+def main() -> None:
+    """Entry point of the ``lvo`` command."""
+    app(prog_name="lvo")
+
+
+# --------------------------------------------------------------------------- parts
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Turn every error into a sentence and an exit code; ``LVO_DEBUG=1`` lets it through."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        if os.environ.get("LVO_DEBUG"):
+            raise
+        known = error if isinstance(error, LvoError) else InternalFault(f"({type(error).__name__})")
+        print(f"lvo: {known.message} [{known.code}]", file=sys.stderr)
+        if known is not error:
+            print(
+                "lvo: LVO_DEBUG=1 shows where; the report may then hold data of the patient.", file=sys.stderr
+            )
+        raise typer.Exit(USAGE if isinstance(error, UsageError) else FAULT) from None
+
+
+def _quiet_logs() -> None:
+    """Logs to stderr, without times; no warning of a library, which may quote the patient's data."""
+    import structlog
+
+    if not os.environ.get("LVO_DEBUG"):
+        warnings.simplefilter("ignore")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger("warning"),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _print_result(result: StudyResult, out: Path, as_json: bool) -> None:
+    if as_json:
+        print(result.model_dump_json(indent=2))
+        return
+    from rich.console import Console
+
+    from lvo.report.text import render
+
+    console = Console()
+    console.print(render(result))
+    files = ", ".join(("result.json", *result.key_images))
+    console.print(f"Written to {out}: {files}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _exit_code(result: StudyResult) -> int:
+    from lvo.study import Status
+
+    if result.status is not Status.NOT_ANALYSED:
+        return 0
+    broken = {InternalFault.code, BundleInvalid.code}
+    return FAULT if any(reason.code in broken for reason in result.reasons) else NOT_ANALYSED
+
+
+if __name__ == "__main__":
+    main()

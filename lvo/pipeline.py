@@ -1,0 +1,359 @@
+"""The route: a decoded study in, a located result and the pictures' data out.
+
+The command line, the HTTP service and batch scoring all come through here and differ only in where files
+come from and where results go. A failure on the way ends as ``not_analysed`` with its reason.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from lvo._version import __version__
+from lvo.detector import Detection, Detector
+from lvo.dicom import read_study
+from lvo.errors import (
+    BundleInvalid,
+    InternalFault,
+    LvoError,
+    NoArterialContrast,
+    NoSuitableSeries,
+    NotAHead,
+    NotAnalysable,
+    OutputUnwritable,
+    PathNotFound,
+    PoseFailed,
+)
+from lvo.imaging.acceptance import accept
+from lvo.imaging.head_frame import HeadFramer
+from lvo.imaging.resample import Grid, points_to_patient, to_head
+from lvo.report.key_images import write_key_images
+from lvo.report.view import HeadView, Mark
+from lvo.study import (
+    Finding,
+    FloatArray,
+    HeadPose,
+    ModelRef,
+    Reason,
+    Role,
+    SegmentProbability,
+    Status,
+    Study,
+    StudyResult,
+    Volume,
+)
+
+PICTURE_GRID = Grid(shape=(286, 326, 240), spacing=0.7, origin=(-83.65, -108.0, -75.0))
+"""What pictures are drawn from: the whole head, symmetric about the midline."""
+
+RESULT_NAME = "result.json"
+_OURS = ("head.png", "axial_mip.png", "coronal_mip.png", "pose_check.png", "finding_*.png", RESULT_NAME)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A result, and what its pictures are drawn from (None where no head was found)."""
+
+    result: StudyResult
+    view: HeadView | None = None
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Seconds spent in each stage."""
+
+    spent: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent[name] = self.spent.get(name, 0.0) + time.perf_counter() - start
+
+    def rounded(self) -> dict[str, float]:
+        """Stages in the order in which they ran, and their sum."""
+        spent = {name: round(seconds, 3) for name, seconds in self.spent.items() if name != "total"}
+        return {**spent, "total": round(sum(spent.values()), 3)}
+
+
+def analyse(study: Study, detector: Detector) -> Analysis:
+    """Analyse a decoded study.
+
+    Parameters
+    ----------
+    study : Study
+        As :func:`lvo.dicom.read_study` returns it. Its volumes need their stacks, because a finding is
+        reported with the slice on which it lies.
+    detector : Detector
+        From :func:`lvo.detector.load_detector`.
+
+    Returns
+    -------
+    Analysis
+        Status ``not_analysed`` with a rejection reason whenever the study cannot be answered. Where a head
+        was found, the pose and the view are kept all the same.
+    """
+    clock = _Clock(dict(study.timings_s))
+    model = _model_ref(detector)
+    reasons = [*study.reasons, *_missing_cta(study)]
+    volume = study.cta or study.ncct
+    if volume is None:
+        return Analysis(_not_analysed(study, reasons, clock, model=model))
+    if volume.stack is None:
+        raise ValueError("a volume without its stack cannot be analysed: no slice could be named")
+
+    with clock.stage("pose"):
+        pose = _framer(detector.bundle.pose_path)(volume)
+    if not pose.accepted:
+        reasons.append(_pose_reason(pose))
+        return Analysis(_not_analysed(study, reasons, clock, model=model, pose=pose))
+
+    if study.cta is not None:
+        with clock.stage("acceptance"):
+            reasons += accept(study.cta, pose)
+    if study.cta is None or _rejected(reasons):
+        view = _view(volume, pose, "NCCT" if study.cta is None else "CTA", clock)
+        return Analysis(_not_analysed(study, reasons, clock, model=model, pose=pose), view)
+    return _detect(study, study.cta, pose, reasons, detector, clock)
+
+
+def _detect(
+    study: Study, cta: Volume, pose: HeadPose, reasons: list[Reason], detector: Detector, clock: _Clock
+) -> Analysis:
+    """Ask the detector and bring its answer back to the patient."""
+    with clock.stage("resample"):
+        cta_box = to_head(cta, pose)
+        ncct_box, caution = _plain_box(study, cta, pose)
+    with clock.stage("network"):
+        detection = detector.detect(cta_box, ncct_box)
+    with clock.stage("decision"):
+        findings = _findings(detection, cta, pose)
+        marks = tuple(Mark(f.segment, f.side, f.probability, f.position) for f in detection.findings)
+    view = _view(cta, pose, "CTA", clock, marks)
+    result = StudyResult(
+        software_version=__version__,
+        study_instance_uid=study.study_instance_uid,
+        created_at=_now(),
+        status=Status.SUSPECTED if detection.suspected else Status.NOT_SUSPECTED,
+        probability=detection.probability,
+        findings=findings,
+        segments=tuple(
+            SegmentProbability(segment=segment, side=side, probability=p)
+            for segment, side, p in detection.segments
+        ),
+        reasons=(*reasons, *caution),
+        series=study.series,
+        pose=pose,
+        model=_model_ref(detector),
+        timings_s=clock.rounded(),
+    )
+    return Analysis(result, view)
+
+
+def score_folder(folder: Path, out: Path, *, detector: Detector) -> StudyResult:
+    """Score the DICOM files under a folder; write ``result.json`` and the key images.
+
+    Whatever goes wrong after the paths are known to be usable ends as a written ``not_analysed`` result.
+
+    Parameters
+    ----------
+    folder : Path
+        DICOM files at any depth, in any order and naming.
+    out : Path
+        Made if needed. An earlier run's results are removed first: none may be mistaken for this one's.
+
+    Raises
+    ------
+    PathNotFound
+        There is no such folder.
+    OutputUnwritable
+        ``out`` cannot be made or written.
+    """
+    prepare_output(out)
+    study = Study(study_instance_uid=None)
+    clock = _Clock()
+    try:
+        study = read_study(folder)
+        analysis = analyse(study, detector)
+        clock.spent = dict(analysis.result.timings_s)
+        with clock.stage("pictures"):
+            names = write_key_images(analysis.result, analysis.view, out) if analysis.view else ()
+        result = analysis.result.model_copy(update={"key_images": names, "timings_s": clock.rounded()})
+    except PathNotFound:
+        raise
+    except Exception as error:
+        clear_output(out)  # no picture may outlive the answer it belonged to
+        result = faulted(study, error)
+    write_result(result, out)
+    log.info("study scored", status=result.status.value, reasons=[r.code for r in result.reasons])
+    return result
+
+
+def faulted(study: Study, error: Exception) -> StudyResult:
+    """The result of a study whose analysis broke: not analysed, and why as far as may be told.
+
+    Message and log name the kind of error and its place only: its text could quote the patient's data.
+    """
+    known = isinstance(error, NotAnalysable)
+    if not known:
+        frames = traceback.extract_tb(error.__traceback__)[-3:]
+        where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
+        log.error("analysis broke", error=type(error).__name__, where=where)
+    cause = error if isinstance(error, LvoError) else InternalFault(f"({type(error).__name__})")
+    return _not_analysed(study, [*study.reasons, _rejection(cause)], _Clock(dict(study.timings_s)))
+
+
+def prepare_output(out: Path) -> None:
+    """Make the output folder and remove an earlier run's files from it.
+
+    Raises
+    ------
+    OutputUnwritable
+        It cannot be made or written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        clear_output(out)
+        probe = out / f".{RESULT_NAME}.part"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputUnwritable(f"({out}: {error.strerror})") from error
+
+
+def clear_output(out: Path) -> None:
+    """Remove what :func:`score_folder` writes, and nothing else."""
+    for pattern in _OURS:
+        for path in out.glob(pattern):
+            path.unlink()
+
+
+def write_result(result: StudyResult, out: Path) -> Path:
+    """Write ``result.json`` in one step, so that no reader sees half of it."""
+    part, path = out / f".{RESULT_NAME}.part", out / RESULT_NAME
+    part.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+# --------------------------------------------------------------------------- parts
+
+
+@lru_cache(maxsize=2)
+def _framer(pose_path: Path) -> HeadFramer:
+    try:
+        return HeadFramer(pose_path)
+    except FileNotFoundError as error:
+        raise BundleInvalid("(it holds no pose model)") from error
+
+
+def _missing_cta(study: Study) -> tuple[Reason, ...]:
+    """Why there is no CTA, where the DICOM room has not already refused the study."""
+    if study.cta is not None or _rejected(study.reasons):
+        return ()
+    # A CTA that could not be used must not read as a missed bolus.
+    unused = [s.why for s in study.series if s.role is Role.CTA]
+    if unused or study.ncct is None:
+        return (_rejection(NoSuitableSeries(" ".join(unused))),)
+    return (_rejection(NoArterialContrast("No series with arterial contrast was found.")),)
+
+
+def _pose_reason(pose: HeadPose) -> Reason:
+    """No head at all, or a head whose position is not sure."""
+    return _rejection(NotAHead() if pose.support == 0.0 else PoseFailed())
+
+
+def _plain_box(study: Study, cta: Volume, pose: HeadPose) -> tuple[FloatArray | None, tuple[Reason, ...]]:
+    """The NCCT under the CTA's pose, if both were scanned in one frame of reference."""
+    if study.ncct is None:
+        return None, ()
+    uids = {v.stack.frame_of_reference_uid for v in (cta, study.ncct) if v.stack is not None}
+    if len(uids) != 1 or "" in uids:
+        message = "The non-contrast CT has another frame of reference than the CTA and was left out."
+        return None, (Reason(code="ncct-frame-differs", message=message, kind="caution"),)
+    return to_head(study.ncct, pose), ()
+
+
+def _findings(detection: Detection, cta: Volume, pose: HeadPose) -> tuple[Finding, ...]:
+    """Findings in patient LPS, each with the slice on which it lies."""
+    assert cta.stack is not None  # analyse() has checked
+    found = []
+    for finding in detection.findings:
+        x, y, z = (float(v) for v in points_to_patient(pose, [finding.position])[0])
+        slice_ref = cta.stack.slice_at((x, y, z))
+        found.append(
+            Finding(
+                segment=finding.segment,
+                side=finding.side,
+                probability=finding.probability,
+                position_lps_mm=(x, y, z),
+                sop_instance_uid=slice_ref.sop_instance_uid,
+                series_instance_uid=cta.stack.series_instance_uid,
+                slice_number=cta.stack.slices.index(slice_ref) + 1,
+            )
+        )
+    return tuple(found)
+
+
+def _view(
+    volume: Volume,
+    pose: HeadPose,
+    modality: Literal["CTA", "NCCT"],
+    clock: _Clock,
+    marks: tuple[Mark, ...] = (),
+) -> HeadView:
+    with clock.stage("pictures"):
+        array = to_head(volume, pose, PICTURE_GRID)
+    return HeadView(array, PICTURE_GRID.origin, PICTURE_GRID.spacing, modality, marks)
+
+
+def _not_analysed(
+    study: Study,
+    reasons: list[Reason],
+    clock: _Clock,
+    *,
+    model: ModelRef | None = None,
+    pose: HeadPose | None = None,
+) -> StudyResult:
+    return StudyResult(
+        software_version=__version__,
+        study_instance_uid=study.study_instance_uid,
+        created_at=_now(),
+        status=Status.NOT_ANALYSED,
+        probability=None,
+        reasons=tuple(reasons),
+        series=study.series,
+        pose=pose,
+        model=model,
+        timings_s=clock.rounded(),
+    )
+
+
+def _model_ref(detector: Detector) -> ModelRef:
+    bundle = detector.bundle
+    return ModelRef(name=bundle.name, version=bundle.version, digest=bundle.digest, backend=detector.backend)
+
+
+def _rejection(error: LvoError) -> Reason:
+    return Reason(code=error.code, message=error.message)
+
+
+def _rejected(reasons: tuple[Reason, ...] | list[Reason]) -> bool:
+    return any(reason.kind == "rejection" for reason in reasons)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
