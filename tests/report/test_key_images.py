@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lvo.anatomy import Segment, Side
+from lvo.report.key_images import write_key_images
+from lvo.report.panels import MARK, Panel, draw_panel, ring, without_bulky_bone
+from lvo.report.view import HeadView, Mark
+from lvo.study import Status, StudyResult
+
+EVERYWHERE = ((-1000.0, 1000.0), (-1000.0, 1000.0))
+MakeView = Callable[..., HeadView]
+MakeResult = Callable[..., StudyResult]
+
+
+def brightest(panel: Panel) -> tuple[float, float]:
+    """(column, row) of the middle of the white area, away from labels: they are drawn at the edges."""
+    grey = np.asarray(panel.image.convert("L")).astype(float)
+    rows, columns = np.nonzero(grey >= 250)
+    inner = (
+        (rows > 0.15 * grey.shape[0])
+        & (rows < 0.85 * grey.shape[0])
+        & (columns > 0.12 * grey.shape[1])
+        & (columns < 0.88 * grey.shape[1])
+    )
+    return float(columns[inner].mean()), float(rows[inner].mean())
+
+
+@pytest.mark.parametrize(
+    ("plane", "through", "position", "right", "down"),
+    [
+        ("axial", 20.0, (35.0, 0.0, 20.0), True, None),  # the patient's left is on the right of the picture
+        ("axial", 20.0, (-35.0, 0.0, 20.0), False, None),
+        ("axial", 20.0, (0.0, 50.0, 20.0), None, True),  # the back of the head is below
+        ("coronal", 0.0, (35.0, 0.0, 20.0), True, None),
+        ("coronal", 0.0, (0.0, 0.0, 70.0), None, False),  # the vertex is above
+        ("sagittal", 0.0, (0.0, 50.0, 20.0), True, None),  # the face looks to the left
+        ("sagittal", 0.0, (0.0, 0.0, -20.0), None, True),
+    ],
+)
+def test_panels_follow_radiological_convention(
+    make_view: MakeView,
+    plane: str,
+    through: float,
+    position: tuple[float, float, float],
+    right: bool | None,
+    down: bool | None,
+) -> None:
+    view = make_view((position, 6.0, 900.0))
+    panel = draw_panel(view, plane, centre=through, thickness=4.0, width=600, crop=EVERYWHERE)
+    column, row = brightest(panel)
+    if right is not None:
+        assert (column > panel.image.width / 2) is right
+    if down is not None:
+        assert (row > panel.image.height / 2) is down
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+def test_a_point_in_millimetres_is_drawn_where_it_lies(make_view: MakeView, plane: str) -> None:
+    position = (24.0, -12.0, 33.0)
+    view = make_view((position, 5.0, 900.0))
+    axis = {"axial": 2, "coronal": 1, "sagittal": 0}[plane]
+    panel = draw_panel(view, plane, centre=position[axis], thickness=2.0, width=600, crop=EVERYWHERE)
+    off_mm = np.subtract(brightest(panel), panel.pixel(position)) / panel.pixels_per_mm
+    assert np.abs(off_mm).max() < 2.0  # one voxel
+
+
+def test_a_mark_is_ringed_only_in_a_slab_that_holds_it(make_view: MakeView) -> None:
+    mark = Mark(Segment.M1, Side.LEFT, 0.9, (20.0, 0.0, 17.0))
+    view = make_view(marks=(mark,))
+    near = draw_panel(view, "axial", centre=17.0, thickness=20.0, width=600, crop=EVERYWHERE)
+    far = draw_panel(view, "axial", centre=60.0, thickness=20.0, width=600, crop=EVERYWHERE)
+    assert ring(near, mark)
+    assert not ring(far, mark)
+    yellow = np.all(np.asarray(near.image) == MARK, axis=2)
+    assert yellow.any()
+    assert not np.all(np.asarray(far.image) == MARK, axis=2).any()
+    assert np.nonzero(yellow)[1].mean() > near.image.width / 2
+
+
+def test_bulky_bone_is_turned_down_and_arteries_are_kept(make_view: MakeView) -> None:
+    artery, bone = (20.0, 0.0, 17.0), (-30.0, 20.0, 0.0)
+    view = make_view((artery, 2.0, 400.0), (bone, 14.0, 1200.0))
+    slim = without_bulky_bone(view)
+
+    def at(v: HeadView, point: tuple[float, float, float]) -> float:
+        index = np.round((np.asarray(point) - v.origin) / v.spacing).astype(int)[::-1]
+        return float(v.array[tuple(index)])
+
+    assert at(view, bone) == 1200.0
+    assert at(slim, bone) < 100.0
+    assert at(slim, artery) == at(view, artery) == 400.0
+
+
+@pytest.mark.parametrize(
+    ("status", "names"),
+    [
+        ("suspected", ("axial_mip.png", "coronal_mip.png", "finding_1.png", "pose_check.png")),
+        ("not_suspected", ("axial_mip.png", "coronal_mip.png", "pose_check.png")),
+        ("not_analysed", ("head.png",)),
+    ],
+)
+def test_every_status_has_its_pages(
+    make_view: MakeView, make_result: MakeResult, tmp_path: Path, status: str, names: tuple[str, ...]
+) -> None:
+    marks = (Mark(Segment.M1, Side.LEFT, 0.97, (20.0, -2.0, 17.0)),) if status == "suspected" else ()
+    assert write_key_images(make_result(status), make_view(marks=marks), tmp_path) == names
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+    for name in names:
+        with Image.open(tmp_path / name) as page:
+            assert page.width == 1080
+            red, green, blue = page.convert("RGB").getpixel((2, 2))
+        # No page may look like an all-clear, and the three answers are told apart by colour.
+        loudest = {"suspected": red, "not_suspected": blue, "not_analysed": red}[status]
+        assert loudest == max(red, green, blue) > 1.5 * green
+        assert (green > 60) is (status != "suspected")
+
+
+def test_a_finding_far_from_the_usual_place_still_gets_its_ring(
+    make_view: MakeView, make_result: MakeResult, tmp_path: Path
+) -> None:
+    low = Mark(Segment.ICA_CERVICAL, Side.RIGHT, 0.8, (-25.0, 10.0, -70.0))
+    write_key_images(make_result("suspected"), make_view(marks=(low,)), tmp_path)
+    with Image.open(tmp_path / "finding_1.png") as page:
+        assert np.all(np.asarray(page.convert("RGB")) == MARK, axis=2).sum() > 500
+
+
+def test_status_colours_cover_every_status() -> None:
+    from lvo.report.key_images import _BANNER, _TITLE
+
+    assert set(_BANNER) == set(_TITLE) == set(Status)
