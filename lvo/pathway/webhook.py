@@ -16,6 +16,7 @@ import httpx2
 import structlog
 from cloudevents.core.bindings.http import to_structured_event
 from cloudevents.core.v1.event import CloudEvent
+from pydantic import BaseModel, ConfigDict, Field
 from standardwebhooks import Webhook as Signer
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 from tenacity import (
@@ -51,15 +52,16 @@ class _TryAgain(Exception):
     """The receiver may well accept the same message later."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(BaseModel):
     """How long and how often delivery is tried. Times in seconds."""
 
-    attempts: int = 12
-    give_up_after: float = 600.0
-    first_wait: float = 0.5
-    longest_wait: float = 60.0
-    timeout: float = 10.0
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    attempts: int = Field(default=12, ge=1)
+    give_up_after: float = Field(default=600.0, gt=0)
+    first_wait: float = Field(default=0.5, ge=0)
+    longest_wait: float = Field(default=60.0, ge=0)
+    timeout: float = Field(default=10.0, gt=0)
 
 
 @dataclass(frozen=True, slots=True)
