@@ -1,0 +1,1 @@
+"""Volume to volume: the head frame, resampling, acceptance checks."""

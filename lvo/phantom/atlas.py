@@ -26,7 +26,7 @@ _MEMBER = "fsroot/_spm/cleaned/spm/tpm/TPM.nii"
 _NIFTI_FLOAT32 = 16
 
 
-class AtlasMissing(RuntimeError):  # noqa: N818 - named after what is wrong, like the other errors here
+class AtlasMissing(RuntimeError):
     """The head atlas is not installed: ``pip install --no-deps spm-runtime==25.1.2.post4``."""
 
 
@@ -88,7 +88,7 @@ def load_atlas() -> Atlas:
             raw = archive.read(_MEMBER)
     except (KeyError, zipfile.BadZipFile) as error:
         raise AtlasMissing(
-            f"The installed spm-runtime holds no readable tissue map. Run: pip install --no-deps {SPM_RUNTIME}"
+            f"The installed spm-runtime has no readable tissue map. Run: pip install --no-deps {SPM_RUNTIME}"
         ) from error
     values, mni = read_nifti_float32(raw)
     return _to_head_frame(values, mni)

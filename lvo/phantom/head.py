@@ -55,9 +55,16 @@ class Deformation:
     def to_canonical(self, points: npt.ArrayLike) -> F64:
         """Canonical positions of head points, shape (n, 3), mm."""
         p = np.asarray(points, dtype=np.float64).reshape(-1, 3)
-        b = [_basis((p[:, a] - _LOW[a]) / _KNOT, self.knots.shape[2 - a]) for a in (2, 1, 0)]
-        moved = np.einsum("nz,ny,nx,zyxc->nc", *b, self.knots, optimize=True)
-        return (p - self.shift) / self.stretch + moved
+        at = ((p - _LOW) / _KNOT + 1.0).T[::-1]  # the spline of knot n is centred on index n
+        moved = np.stack(
+            [
+                ndimage.map_coordinates(self.knots[..., c], at, order=3, prefilter=False, mode="nearest")
+                for c in range(3)
+            ],
+            axis=1,
+        )
+        canonical: F64 = (p - self.shift) / self.stretch + moved
+        return canonical
 
     def from_canonical(self, points: npt.ArrayLike) -> F64:
         """Where canonical points lie in this head, shape (n, 3), mm; the inverse, to 0.01 mm."""
@@ -95,7 +102,9 @@ class HeadModel:
         return self.deformation.from_canonical(points)
 
 
-def sample_deformation(rng: np.random.Generator, roughness_mm: float = 2.5, stretch: float = 0.06) -> Deformation:
+def sample_deformation(
+    rng: np.random.Generator, roughness_mm: float = 2.5, stretch: float = 0.06
+) -> Deformation:
     """Draw anisotropic scaling of up to +-`stretch` and a smooth displacement of sd `roughness_mm`."""
     shape = np.ceil((_HIGH - _LOW) / _KNOT).astype(int)[::-1] + 4
     # A cubic B-spline of unit-variance coefficients has sd 0.35 on average in three dimensions.
@@ -147,7 +156,8 @@ def sample_head(
     atlas = load_atlas()
     below = float(rng.uniform(0, 350)) if below_mm is None else float(below_mm)
     deformation = sample_deformation(rng, roughness_mm)
-    size = np.array([-half_width_mm, -100.0, atlas.bottom - below]), np.array([half_width_mm, 140.0, 152.0])
+    extra = 0.5 * max(half_width_mm - 96.0, 0.0)  # a chest is deeper than a head, as shoulders are wider
+    size = (-half_width_mm, -100.0 - extra, atlas.bottom - below), (half_width_mm, 140.0 + extra, 152.0)
     x, y, z = (np.arange(a, b + 1e-6, spacing_mm) for a, b in zip(*size, strict=True))
     where = deformation.on_grid(z, y, x)
     channels = canonical_head(rng, atlas)
@@ -158,7 +168,7 @@ def sample_head(
     for out, channel, fill in zip((hu, bone, brain), channels, (-1000.0, 0.0, 0.0), strict=True):
         out[split:] = _sample(channel, index, fill)
     shape = sample_neck(rng)
-    low = where[2].min(axis=(1, 2)) < atlas.bottom
+    low = where[2].min(axis=(1, 2)) < atlas.bottom + 1.5
     if low.any():
         _add_neck(rng, atlas, where[:, low], shape, low, (hu, bone, brain))
     affine = np.zeros((4, 4))
@@ -190,9 +200,11 @@ def _add_neck(
     distance = ndimage.map_coordinates(outline, [rows, columns], order=1, mode="nearest")
     noise = _noise_like(rng, x.shape, 4)
     hu, bone = draw_neck(x, y, z, shape, distance, noise, atlas.bottom)
-    own = np.clip((atlas.bottom + 1.0 - z) / 1.5, 0, 1)
+    own = np.clip((atlas.bottom + 1.5 - z) / 1.5, 0, 1)
     for target, new in zip(out, (hu, bone, np.zeros_like(hu)), strict=True):
-        target[low] = np.where(own > 0, own * new + (1 - own) * np.where(own < 1, target[low], 0), target[low])
+        target[low] = np.where(
+            own > 0, own * new + (1 - own) * np.where(own < 1, target[low], 0), target[low]
+        )
 
 
 @functools.lru_cache(maxsize=2)
@@ -202,7 +214,7 @@ def _outline(atlas_or_none: Atlas | None = None) -> F32:
     inside = ndimage.binary_fill_holes(atlas.probability[5, 0] < 0.5)
     step = float(atlas.affine[1, 1])
     outer = ndimage.distance_transform_edt(~inside) - ndimage.distance_transform_edt(inside)
-    return (outer * step).astype(np.float32)
+    return np.asarray(outer * step, dtype=np.float32)
 
 
 # ----------------------------------------------------------------------------- the canonical head
@@ -252,7 +264,7 @@ def _log_probability(atlas: Atlas) -> F32:
     moved = 0.55 * _ethmoid(atlas) * p[3]
     p[3] -= moved
     p[5] += moved
-    return np.log(p + 1e-4)
+    return np.asarray(np.log(p + 1e-4), dtype=np.float32)
 
 
 @functools.lru_cache(maxsize=2)
@@ -275,7 +287,7 @@ def _coordinates(atlas: Atlas) -> tuple[F32, F32, F32]:
 def _ball(x: F32, y: F32, z: F32, centre: tuple[float, float, float], radius: float) -> F32:
     """A soft ball on both sides of the midline, 1 in its middle."""
     square = (np.abs(x) - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2
-    return np.exp(-square / radius**2).astype(np.float32)
+    return np.asarray(np.exp(-square / radius**2), dtype=np.float32)
 
 
 def _bone_hu(rng: np.random.Generator, atlas: Atlas, x: F32, y: F32, z: F32) -> F32:
@@ -305,7 +317,7 @@ def _soft_hu(rng: np.random.Generator, atlas: Atlas, x: F32, y: F32, z: F32) -> 
     orbit = _ball(x, y, z, (28, -42, -2), 20) * (depth > 4)
     muscle = muscle * (1 - np.clip(1.6 * orbit, 0, 1) * np.clip(0.9 - 0.35 * noise, 0, 1))
     fat = u(-115, -70)
-    return (fat + muscle * (u(35, 65) - fat)).astype(np.float32)
+    return np.asarray(fat + muscle * (u(35, 65) - fat), dtype=np.float32)
 
 
 @functools.lru_cache(maxsize=4)
@@ -313,7 +325,7 @@ def _noise_block(voxels: int) -> F32:
     """A periodic block of smooth unit noise; heads take shifted and flipped parts of it."""
     white = np.random.default_rng(voxels).normal(size=(192, 192, 192)).astype(np.float32)
     smooth = ndimage.gaussian_filter(white, voxels / 2.0, mode="wrap")
-    return (smooth / smooth.std()).astype(np.float32)
+    return np.asarray(smooth / smooth.std(), dtype=np.float32)
 
 
 def _noise_like(rng: np.random.Generator, shape: tuple[int, ...], voxels: int) -> F32:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 F32 = npt.NDArray[np.float32]
+Array = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,14 @@ def sample_neck(rng: np.random.Generator) -> NeckShape:
     )  # fmt: skip
 
 
-def _step(value: F32, width: float = 1.5) -> F32:
+def _step(value: Array, width: float = 1.5) -> F32:
     """1 inside (value < 0 mm), 0 outside, soft over `width`."""
-    return np.clip(0.5 - value / width, 0, 1)
+    return np.asarray(np.clip(0.5 - value / width, 0, 1), dtype=np.float32)
 
 
-def _ellipse(dx: F32, dy: F32, a: float | F32, b: float | F32) -> F32:
+def _ellipse(dx: Array, dy: Array, a: float | Array, b: float | Array) -> F32:
     """Approximate signed distance to an ellipse, mm; negative inside."""
-    return (np.sqrt((dx / a) ** 2 + (dy / b) ** 2) - 1) * np.minimum(a, b)
+    return ((np.sqrt((dx / a) ** 2 + (dy / b) ** 2) - 1) * np.minimum(a, b)).astype(np.float32)
 
 
 def draw_neck(
@@ -61,7 +62,7 @@ def draw_neck(
     Parameters
     ----------
     x, y, z : float32 arrays of one shape, canonical head-frame mm.
-    outline : float32, that shape: signed distance to the skin in the atlas' lowest slice, mm, negative inside.
+    outline : float32, that shape: mm to the skin in the atlas' lowest slice, negative inside.
     noise : float32, that shape: smooth noise of unit variance, for tissue mixing.
     bottom : head-frame z of the atlas' lowest slice, mm.
 
@@ -70,7 +71,7 @@ def draw_neck(
     hu, bone : float32, that shape.
     """
     down = bottom - z
-    centre = 42 + shape.slope * down + shape.bend * down**2 / 400
+    centre = 42 + 60 * np.tanh((shape.slope * down + shape.bend * down**2 / 400) / 60)
     skin, lungs = _skin(x, y, z, down, centre, shape, outline)
     body = skin < 2  # everything else is air: half the work
     hu, bone = np.full(x.shape, -1000, np.float32), np.zeros(x.shape, np.float32)
@@ -100,12 +101,10 @@ def _tissue(
     return (-1000 + inside * (hu + 1000)).astype(np.float32), bone.astype(np.float32)
 
 
-Part = tuple[float | F32, F32, bool]
+Part = tuple[float, Array, bool]
 
 
-def _skin(
-    x: F32, y: F32, z: F32, down: F32, centre: F32, shape: NeckShape, outline: F32
-) -> tuple[F32, F32]:
+def _skin(x: F32, y: F32, z: F32, down: F32, centre: F32, shape: NeckShape, outline: F32) -> tuple[F32, F32]:
     """Signed distance to the skin and, for the chest, to the lungs, mm."""
     neck = _ellipse(x, y - centre - 4, shape.half_width, shape.half_depth)
     # The face goes on down to the chin in front, and gives way to the neck at once behind.

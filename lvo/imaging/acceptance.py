@@ -1,0 +1,195 @@
+"""Is this scan fit to be analysed? Checks in the head frame, each answering with reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from lvo.errors import CoverageIncomplete, NoArterialContrast
+from lvo.imaging.resample import HEAD_BOX, Grid, grid_to_index, to_head
+from lvo.study import FloatArray, HeadPose, Reason, Volume
+
+F32 = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Range = tuple[float, float]
+
+CORE: tuple[Range, Range, Range] = ((-45.0, 45.0), (-35.0, 45.0), (-30.0, 35.0))
+"""Head-frame x, y, z ranges, mm, that hold the circle of Willis, ICA-T, M1 and the basilar artery."""
+CORE_SHARE = 0.98
+UNSCANNED_HU = -1200.0
+"""Scanners fill what lies outside the reconstruction circle with values below air."""
+LUMEN_HU = 130.0
+MIN_LUMEN_MM3 = 150.0
+VENOUS_RATIO = 1.0
+
+
+def accept(volume: Volume, pose: HeadPose) -> tuple[Reason, ...]:
+    """Run every check of a CT angiogram whose pose was accepted.
+
+    Parameters
+    ----------
+    volume : HU
+    pose : patient LPS to head frame
+
+    Returns
+    -------
+    tuple of Reason
+        Empty when nothing is to be said; any rejection means that the study must not be analysed.
+    """
+    return check_coverage(volume, pose) + check_contrast(to_head(volume, pose))
+
+
+def check_coverage(volume: Volume, pose: HeadPose, box: Grid = HEAD_BOX) -> tuple[Reason, ...]:
+    """Check that the circle of Willis lies within the scanned volume.
+
+    Parameters
+    ----------
+    volume : HU
+    pose : patient LPS to head frame
+    box : what the detector will be given
+
+    Returns
+    -------
+    tuple of Reason
+        Empty when the whole box was scanned; a rejection when the core was not; else a caution.
+    """
+    lattice = Grid(
+        shape=(box.shape[0] // 3, box.shape[1] // 3, box.shape[2] // 3),
+        spacing=box.spacing * 3,
+        origin=(box.origin[0] + box.spacing, box.origin[1] + box.spacing, box.origin[2] + box.spacing),
+    )
+    scanned = _scanned(volume, pose, lattice)
+    core = region(lattice, CORE)
+    share = float(scanned[core].mean())
+    if share < CORE_SHARE:
+        detail = f"Only {share:.0%} of the region was scanned."
+        return (_reason(CoverageIncomplete.code, CoverageIncomplete(detail).message, "rejection"),)
+    whole = float(scanned.mean())
+    if whole < CORE_SHARE:
+        text = f"The edge of the analysed region was not scanned: {1 - whole:.0%} of it is missing."
+        return (_reason("coverage-partial", text, "caution"),)
+    return ()
+
+
+def _reason(code: str, message: str, kind: str) -> Reason:
+    return Reason.model_validate({"code": code, "message": message, "kind": kind})
+
+
+def _scanned(volume: Volume, pose: HeadPose, grid: Grid) -> Mask:
+    """Which grid points lie within the volume and hold no padding."""
+    step = grid_to_index(volume, pose, grid)
+    index = np.indices(grid.shape).reshape(3, -1)
+    nearest = np.rint(step[:3, :3] @ index + step[:3, 3:]).astype(int)
+    size = np.array(volume.array.shape)[:, None]
+    ok = ((nearest >= 0) & (nearest < size)).all(0)
+    values = volume.array[tuple(np.clip(nearest, 0, size - 1))]
+    return np.asarray(ok & (values > UNSCANNED_HU)).reshape(grid.shape)
+
+
+def region(grid: Grid, ranges: tuple[Range, Range, Range]) -> Mask:
+    """Voxels of a grid within head-frame x, y, z ranges in mm."""
+    inside = np.ones(grid.shape, bool)
+    for axis, (low, high) in enumerate(ranges):
+        place = grid.origin[axis] + np.arange(grid.shape[2 - axis]) * grid.spacing
+        shape = [1, 1, 1]
+        shape[2 - axis] = -1
+        inside &= ((place >= low) & (place <= high)).reshape(shape)
+    return inside
+
+
+# ----------------------------------------------------------------------------- contrast
+
+# Where ICA-T, M1, A1, the basilar tip and the proximal M2 run, clear of the petrous bone.
+_ARTERIES: tuple[Range, Range, Range] = ((-50.0, 50.0), (-35.0, 42.0), (-2.0, 40.0))
+# Vein of Galen and straight sinus.
+_GALEN: tuple[Range, Range, Range] = ((-6.0, 6.0), (36.0, 58.0), (34.0, 52.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """How bright the vessels are.
+
+    Attributes
+    ----------
+    lumen_mm3 : volume of arterial region brighter than brain and not bone, mm3
+    artery_hu : brightness of the brightest 300 mm3 of it, median HU
+    vein_hu : the same of the brightest 60 mm3 about the vein of Galen
+    brain_hu : median of the brain there, HU
+    """
+
+    lumen_mm3: float
+    artery_hu: float
+    vein_hu: float
+    brain_hu: float
+
+
+def measure_contrast(head: FloatArray, grid: Grid = HEAD_BOX) -> Contrast:
+    """Measure vessel brightness in a volume in the head frame.
+
+    Parameters
+    ----------
+    head : float32, shape `grid.shape`, HU
+    grid : of the head frame
+    """
+    soft = _not_bone(head, grid)
+    voxel = grid.spacing**3
+    arteries = head[region(grid, _ARTERIES) & soft]
+    veins = head[region(grid, _GALEN) & soft]
+    brain = arteries[(arteries > 0) & (arteries < 100)]
+    return Contrast(
+        lumen_mm3=float((arteries >= LUMEN_HU).sum() * voxel),
+        artery_hu=_brightest(arteries, round(300 / voxel)),
+        vein_hu=_brightest(veins, round(60 / voxel)),
+        brain_hu=float(np.median(brain)) if len(brain) else float("nan"),
+    )
+
+
+def _not_bone(head: FloatArray, grid: Grid) -> Mask:
+    """Voxels inside the skull that no bone reaches.
+
+    A vessel, however bright, is thin: averaged over 2 mm it stays below 300 HU, and bone does not.
+    """
+    smooth = ndimage.gaussian_filter(np.clip(head, -1000, 1500), 2.0 / grid.spacing)
+    bone = (smooth > 300) | (head > 900)
+    reach = ndimage.generate_binary_structure(3, 1)
+    thick = ndimage.binary_dilation(bone, reach, iterations=max(1, round(4 / grid.spacing)))
+    air = ndimage.binary_dilation(smooth < -150, reach, iterations=max(1, round(4 / grid.spacing)))
+    return np.asarray(~thick & ~air)
+
+
+def _brightest(values: F32, count: int) -> float:
+    """Median of the brightest `count` values, NaN when there are too few."""
+    if len(values) < 4 * count:
+        return float("nan")
+    return float(np.median(np.partition(values, -count)[-count:]))
+
+
+def check_contrast(head: FloatArray, grid: Grid = HEAD_BOX) -> tuple[Reason, ...]:
+    """Check that the arteries of the head are enhanced, and the veins not more than they.
+
+    Parameters
+    ----------
+    head : float32, shape `grid.shape`, HU, in the head frame
+    grid : of the head frame
+
+    Returns
+    -------
+    tuple of Reason
+        A rejection without arterial contrast, a caution for a late phase, else empty.
+    """
+    contrast = measure_contrast(head, grid)
+    if not contrast.lumen_mm3 >= MIN_LUMEN_MM3:
+        detail = (
+            f"Only {contrast.lumen_mm3:.0f} mm3 of the arterial region is brighter than {LUMEN_HU:.0f} HU."
+        )
+        return (_reason(NoArterialContrast.code, NoArterialContrast(detail).message, "rejection"),)
+    if contrast.vein_hu - contrast.brain_hu > VENOUS_RATIO * (contrast.artery_hu - contrast.brain_hu):
+        text = (
+            f"The veins ({contrast.vein_hu:.0f} HU) are as bright as the arteries "
+            f"({contrast.artery_hu:.0f} HU): late phase, collaterals may hide an occlusion."
+        )
+        return (_reason("late-phase", text, "caution"),)
+    return ()

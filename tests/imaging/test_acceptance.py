@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from lvo.imaging.acceptance import check_contrast, check_coverage, measure_contrast
+from lvo.imaging.resample import HEAD_BOX
+from lvo.study import HeadPose, Volume
+
+IDENTITY = HeadPose(
+    matrix=tuple(tuple(float(v) for v in row) for row in np.eye(4)),
+    pitch_deg=0, roll_deg=0, yaw_deg=0, scale=1, residual_mm=1, support=1, accepted=True,
+)  # fmt: skip
+
+
+def scan(low, high, fill=30):
+    """Tissue between two head-frame heights."""
+    affine = np.zeros((4, 4))
+    affine[0, 2] = affine[1, 1] = affine[2, 0] = 2
+    affine[:, 3] = (-100, -110, low, 1)
+    return Volume(np.full((int((high - low) / 2), 120, 100), fill, np.int16), affine)
+
+
+def brain(artery_hu=None, vein_hu=None):
+    """Brain with a line of artery along M1 and one of vein at the back, between slabs of bone."""
+    rng = np.random.default_rng(0)
+    head = (35 + rng.normal(0, 8, HEAD_BOX.shape)).astype(np.float32)
+    head[:25] = 1000
+    for hu, (k, j), span in ((artery_hu, (50, 50), (30, 80)), (vein_hu, (85, 95), (50, 62))):
+        if hu is not None:
+            head[k - 2 : k + 2, j - 2 : j + 2, slice(*span)] = hu
+    return head
+
+
+def codes(reasons):
+    return [(r.code, r.kind) for r in reasons]
+
+
+def test_a_whole_head_is_covered():
+    assert check_coverage(scan(-60, 150), IDENTITY) == ()
+
+
+@pytest.mark.parametrize(("low", "high"), [(-60, 10), (0, 150), (200, 300)])
+def test_a_cut_through_the_circle_of_willis_is_a_rejection(low, high):
+    assert codes(check_coverage(scan(low, high), IDENTITY)) == [("coverage-incomplete", "rejection")]
+
+
+def test_a_cut_at_the_edge_of_the_box_is_a_caution():
+    assert codes(check_coverage(scan(-34, 150), IDENTITY)) == [("coverage-partial", "caution")]
+
+
+def test_padding_is_not_coverage():
+    assert codes(check_coverage(scan(-60, 150, fill=-2000), IDENTITY)) == [
+        ("coverage-incomplete", "rejection")
+    ]
+
+
+def test_no_contrast_is_a_rejection_however_much_bone_there_is():
+    assert codes(check_contrast(brain())) == [("no-arterial-contrast", "rejection")]
+
+
+def test_arterial_phase_passes_and_is_measured():
+    assert check_contrast(brain(artery_hu=350, vein_hu=150)) == ()
+    assert measure_contrast(brain(artery_hu=350)).artery_hu == pytest.approx(350, abs=5)
+
+
+def test_bright_veins_are_a_caution():
+    assert codes(check_contrast(brain(artery_hu=180, vein_hu=260))) == [("late-phase", "caution")]
+
+
+def test_an_empty_box_is_no_contrast():
+    air = np.full(HEAD_BOX.shape, -1024, np.float32)
+    assert codes(check_contrast(air)) == [("no-arterial-contrast", "rejection")]
