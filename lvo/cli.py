@@ -130,16 +130,18 @@ def phantom(
 @app.command()
 def serve(
     config: Annotated[Path | None, typer.Option(metavar="YAML", help="Settings of the service.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
     """Run the HTTP service."""
     with _plain_errors():
         try:
-            from lvo.service import run
+            from lvo.service import load_settings, run
         except ModuleNotFoundError as error:
             raise UsageError(
                 f"The service needs the extra 'serve': pip install 'lvo[serve]' ({error.name})."
             ) from error
-        run(config)
+        run(load_settings(config, host=host, port=port))
 
 
 @app.command()
@@ -210,8 +212,11 @@ def _plain_errors() -> Iterator[None]:
 
 def _quiet_logs() -> None:
     """Logs to stderr, without times; no warning of a library, which may quote the patient's data."""
+    import logging
+
     import structlog
 
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     if not os.environ.get("LVO_DEBUG"):
         warnings.simplefilter("ignore")
     structlog.configure(

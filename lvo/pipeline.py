@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
 from lvo._version import __version__
-from lvo.detector import Detection, Detector
 from lvo.dicom import read_study
 from lvo.errors import (
     BundleInvalid,
@@ -33,7 +32,7 @@ from lvo.errors import (
     PathNotFound,
     PoseFailed,
 )
-from lvo.imaging.acceptance import accept
+from lvo.imaging.acceptance import check_contrast, check_coverage
 from lvo.imaging.head_frame import HeadFramer
 from lvo.imaging.resample import Grid, points_to_patient, to_head
 from lvo.report.key_images import write_key_images
@@ -51,6 +50,9 @@ from lvo.study import (
     StudyResult,
     Volume,
 )
+
+if TYPE_CHECKING:
+    from lvo.detector import Detection, Detector
 
 PICTURE_GRID = Grid(shape=(286, 326, 240), spacing=0.7, origin=(-83.65, -108.0, -75.0))
 """What pictures are drawn from: the whole head, symmetric about the midline."""
@@ -121,24 +123,33 @@ def analyse(study: Study, detector: Detector) -> Analysis:
         reasons.append(_pose_reason(pose))
         return Analysis(_not_analysed(study, reasons, clock, model=model, pose=pose))
 
-    if study.cta is not None:
-        with clock.stage("acceptance"):
-            reasons += accept(study.cta, pose)
-    if study.cta is None or _rejected(reasons):
-        view = _view(volume, pose, "NCCT" if study.cta is None else "CTA", clock)
+    if study.cta is None:
+        view = _view(volume, pose, "NCCT", clock)
         return Analysis(_not_analysed(study, reasons, clock, model=model, pose=pose), view)
-    return _detect(study, study.cta, pose, reasons, detector, clock)
+    with clock.stage("resample"):
+        box = to_head(study.cta, pose)
+    with clock.stage("acceptance"):
+        reasons += (*check_coverage(study.cta, pose), *check_contrast(box))
+    if _rejected(reasons):
+        view = _view(study.cta, pose, "CTA", clock)
+        return Analysis(_not_analysed(study, reasons, clock, model=model, pose=pose), view)
+    return _detect(study, study.cta, box, pose, reasons, detector, clock)
 
 
 def _detect(
-    study: Study, cta: Volume, pose: HeadPose, reasons: list[Reason], detector: Detector, clock: _Clock
+    study: Study,
+    cta: Volume,
+    box: FloatArray,
+    pose: HeadPose,
+    reasons: list[Reason],
+    detector: Detector,
+    clock: _Clock,
 ) -> Analysis:
-    """Ask the detector and bring its answer back to the patient."""
+    """Ask the detector and bring its answer back to the patient; ``box`` is the CTA in the head box."""
     with clock.stage("resample"):
-        cta_box = to_head(cta, pose)
         ncct_box, caution = _plain_box(study, cta, pose)
     with clock.stage("network"):
-        detection = detector.detect(cta_box, ncct_box)
+        detection = detector.detect(box, ncct_box)
     with clock.stage("decision"):
         findings = _findings(detection, cta, pose)
         marks = tuple(Mark(f.segment, f.side, f.probability, f.position) for f in detection.findings)
