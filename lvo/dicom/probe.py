@@ -38,7 +38,7 @@ class Probe:
     ----------
     head : at least three of the slices show brain within a ring of bone.
     contrast_cm2 : area per slice of 150 to 500 HU inside the brain and away from its edge, averaged over
-        the slices without the highest one (a calcified plexus lies on one slice, arteries on many).
+        the second to the fourth highest slice (a calcification lies on one slice, arteries on many).
     decoded : whether any slice could be decoded.
     """
 
@@ -62,7 +62,7 @@ def probe(group: Group) -> Probe:
         areas = sorted(area for area in measured if area is not None)
     if len(areas) < _MIN_BRAIN_SLICES:
         return Probe(head=False, contrast_cm2=0.0, decoded=bool(kept))
-    return Probe(head=True, contrast_cm2=float(np.mean(areas[:-1])), decoded=True)
+    return Probe(head=True, contrast_cm2=float(np.mean(areas[-4:-1])), decoded=True)
 
 
 def contrast_area(hu: npt.NDArray[np.int16], pixel_spacing: Spacing) -> float | None:

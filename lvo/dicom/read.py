@@ -26,7 +26,7 @@ from lvo.errors import (
 from lvo.study import Reason, Role, SeriesRecord, Study, Volume
 
 _MIN_EXTENT_MM = 80.0
-_CONTRAST_CM2 = {True: 0.08, False: 0.25}
+_CONTRAST_CM2 = {True: 0.08, False: 0.2}
 """Area of contrast per slice that makes a CTA: less is needed where the sender says contrast was given."""
 _NCCT_MM = (0.3, 10.0)
 
