@@ -60,7 +60,7 @@ lint: $(DEV)/.dev
 # the newest one would bring several GB of CUDA packages where a CPU build is at hand.
 lock:
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock
-	@build/lock/bin/python $(PIP) hatchling editables ".[phantom,serve]"
+	@build/lock/bin/python $(PIP) hatchling editables ".[serve]"
 	@build/lock/bin/pip freeze --exclude lvo > requirements.lock
 	@build/lock/bin/python $(PIP) -c requirements.lock torch==$(TORCH) ".[dev]"
 	@build/lock/bin/pip freeze --exclude lvo | sed 's/+cpu$$//' > requirements-dev.lock

@@ -115,14 +115,13 @@ def phantom(
     """Write synthetic code-stroke studies as DICOM, with their truth."""
     with _plain_errors():
         places = [parse_occlusion(text) for text in occlusion or ()]
-        try:
-            from lvo.phantom.study import write_studies
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                f"Phantoms need the extra 'phantom': pip install 'lvo[phantom]' ({error.name})."
-            ) from error
+        from lvo.phantom.atlas import AtlasMissing
+        from lvo.phantom.study import write_studies
 
-        write_studies(out, count=count, seed=seed, occlusions=places)
+        try:
+            write_studies(out, count=count, seed=seed, occlusions=places)
+        except AtlasMissing as error:
+            raise UsageError(str(error)) from error
         studies = "study" if count == 1 else "studies"
         print(f"Wrote {count} synthetic {studies} and truth.csv to {out}")
 

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import lvo
+from lvo import detector, pipeline
+from lvo.anatomy import Segment, Side
+from lvo.cli import app, parse_occlusion
+from lvo.errors import BundleInvalid, UsageError
+from lvo.study import SCHEMA_VERSION, StudyResult
+
+DOCS = Path(__file__).parents[2] / "docs"
+MakeResult = Callable[..., StudyResult]
+
+
+class NoDetector:
+    """Carries a name; fails the test that asks it anything."""
+
+    backend = "onnxruntime-cpu"
+
+    class bundle:  # noqa: N801
+        name, version, digest, pose_path = "test", "0", "0" * 64, Path("none")
+
+    def detect(self, *_: object) -> None:
+        raise AssertionError("the detector was asked about a study without a CTA")
+
+
+@pytest.fixture(autouse=True)
+def any_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LVO_DEBUG", raising=False)
+    monkeypatch.setattr(detector, "load_detector", lambda *_: NoDetector(), raising=False)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def test_a_wrong_path_is_wrong_usage(tmp_path: Path) -> None:
+    result = run("score", tmp_path / "nothing", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "path-not-found" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("bad", [["--device", "tpu"], ["--no-such-option"], []])
+def test_wrong_options_are_wrong_usage(tmp_path: Path, bad: list[str]) -> None:
+    out = ["--out", tmp_path / "out"] if bad else []
+    assert run("score", tmp_path, *out, *bad).exit_code == 2
+
+
+def test_an_output_that_is_a_file_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run("score", tmp_path, "--out", tmp_path / "file")
+    assert result.exit_code == 2
+    assert "output-unwritable" in result.stderr
+
+
+@pytest.mark.parametrize("content", [None, b"not an image", b"\0" * 200])
+def test_a_folder_without_dicom_is_not_analysed(tmp_path: Path, content: bytes | None) -> None:
+    study = tmp_path / "study"
+    study.mkdir()
+    if content is not None:
+        (study / "notes.dcm").write_bytes(content)
+    result = run("score", study, "--out", tmp_path / "out")
+    assert result.exit_code == 3
+    assert "NOT ANALYSED" in result.stdout
+    written = StudyResult.model_validate_json((tmp_path / "out" / "result.json").read_text())
+    assert [r.code for r in written.reasons if r.kind == "rejection"] == ["no-dicom"]
+
+
+def test_json_is_the_result_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    result = run("score", tmp_path / "study", "--out", tmp_path / "out", "--json")
+    assert result.exit_code == 3
+    printed = StudyResult.model_validate_json(result.stdout)
+    assert printed == StudyResult.model_validate_json((tmp_path / "out" / "result.json").read_text())
+
+
+@pytest.mark.parametrize("status", ["suspected", "not_suspected"])
+def test_an_analysed_study_exits_with_zero(
+    monkeypatch: pytest.MonkeyPatch, make_result: MakeResult, tmp_path: Path, status: str
+) -> None:
+    monkeypatch.setattr(pipeline, "score_folder", lambda *_, **__: make_result(status))
+    assert run("score", tmp_path, "--out", tmp_path / "out").exit_code == 0
+
+
+def test_a_fault_is_one_line_and_a_written_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pipeline, "analyse", lambda *_: 1 / 0)
+    result = run("score", tmp_path, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (written["status"], written["reasons"][-1]["code"]) == ("not_analysed", "internal-fault")
+
+
+def test_a_damaged_model_is_a_fault_and_leaves_no_old_answer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def damaged(*_: object) -> None:
+        raise BundleInvalid
+
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "result.json").write_text("{}")
+    monkeypatch.setattr(detector, "load_detector", damaged, raising=False)
+    result = run("score", tmp_path, "--out", out)
+    assert result.exit_code == 1
+    assert "model-bundle-invalid" in result.stderr
+    assert not (out / "result.json").exists()
+
+
+def test_the_published_schema_is_the_one_in_use() -> None:
+    printed = run("schema")
+    assert printed.exit_code == 0
+    schema = json.loads(printed.stdout)
+    assert schema == json.loads((DOCS / "result.schema.json").read_text()), (
+        "the result changed: raise SCHEMA_VERSION and run `lvo schema > docs/result.schema.json`"
+    )
+    assert schema["properties"]["schema_version"]["default"] == SCHEMA_VERSION
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("left:M1", (Side.LEFT, Segment.M1)),
+        ("RIGHT:ica-t", (Side.RIGHT, Segment.ICA_TERMINUS)),
+        ("midline:BA", (Side.MIDLINE, Segment.BASILAR)),
+    ],
+)
+def test_occlusions_are_read(text: str, place: tuple[Side, Segment]) -> None:
+    assert parse_occlusion(text) == place
+
+
+@pytest.mark.parametrize("text", ["M1", "left:BA", "midline:M1", "left:", "left:M1:x"])
+def test_an_occlusion_that_does_not_exist_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_occlusion(text)
+
+
+def test_version_is_printed() -> None:
+    assert run("--version").stdout.strip() == f"lvo {lvo.__version__}"
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [("lvo.cli", "numpy torch monai onnxruntime SimpleITK pydicom"), ("lvo.pipeline", "torch monai")],
+)
+def test_starting_is_light(module: str, unwanted: str) -> None:
+    code = f"import {module}, sys; print(*(set({unwanted.split()!r}) & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []
