@@ -233,14 +233,15 @@ def _studies(app: FastAPI) -> None:
 
 
 def _check_room(request: Request, runner: Runner) -> None:
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > runner.settings.max_upload:
+    declared = request.headers.get("content-length", "")
+    length = int(declared) if declared.isdecimal() else 0
+    if length > runner.settings.max_upload:
         raise too_large(runner.settings.max_upload)
     if runner.full:
         raise Problem(
             503, "queue-full", "Too many studies are waiting", "Send it again shortly.", {"Retry-After": "10"}
         )
-    if not health.disk_ok(runner):
+    if not health.disk_ok(runner, length):
         raise Problem(
             507, "disk-full", "The disk is full", "Tell the service's keeper; read the study by eye now."
         )

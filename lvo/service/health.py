@@ -44,9 +44,9 @@ def install(app: FastAPI) -> None:
         return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def disk_ok(runner: Runner) -> bool:
-    """Whether there is room for another study."""
-    return shutil.disk_usage(runner.settings.work_dir).free >= runner.settings.disk_reserve
+def disk_ok(runner: Runner, more: int = 0) -> bool:
+    """Whether the reserve stays free when so many more bytes arrive."""
+    return shutil.disk_usage(runner.settings.work_dir).free - more >= runner.settings.disk_reserve
 
 
 def _store_ok(runner: Runner) -> bool:
@@ -58,7 +58,7 @@ def _store_ok(runner: Runner) -> bool:
 
 
 def webhook_faults(network: Network) -> list[str]:
-    """Return the environment variables of webhook secrets that are missing or malformed."""
+    """Name the environment variables of webhook secrets that are missing or malformed."""
     faults = []
     for centre in (*network.psc, *network.csc):
         if centre.webhook is not None:

@@ -53,6 +53,7 @@ def configure_logging(level: int = logging.INFO) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # These log whole URLs, headers or data elements when they are talkative.
-    for name in ("httpx2", "httpcore2", "pydicom", "python_multipart"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # These quote URLs, headers or data elements; pydicom warns with the value that it finds wrong.
+    logging.captureWarnings(True)
+    for name in ("httpx2", "httpcore2", "pydicom", "py.warnings", "python_multipart"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)

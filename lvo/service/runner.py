@@ -25,6 +25,8 @@ from lvo.study import Reason, Status, StudyResult
 
 _log = structlog.get_logger(__name__)
 _WATCH_EVERY = 2.0
+_RELOAD_EVERY = 30.0
+"""Seconds between looks at the worker, and between attempts to load a model that would not load."""
 
 
 def not_analysed(reason: LvoError) -> StudyResult:
@@ -110,14 +112,16 @@ class Runner:
     async def _watch(self) -> None:
         """Load the model at once, and again whenever its process is found dead between studies."""
         while True:
+            pause = _RELOAD_EVERY
             try:
                 async with self._worker_lock:
                     await asyncio.to_thread(self.worker.start)
+                pause = _WATCH_EVERY
             except ScoringFailed as failure:
                 _log.error("worker.not_loaded", code=failure.reason.code)
             except Exception as error:
                 _log.error("worker.not_loaded", error=type(error).__name__)
-            await asyncio.sleep(_WATCH_EVERY)
+            await asyncio.sleep(pause)
 
     async def _work(self) -> None:
         while True:
