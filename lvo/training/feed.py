@@ -26,7 +26,8 @@ class DatasetFactory(Protocol):
     A dataset with ``__getitem__`` is read by index: every process gets the same one, the loop shares
     the indices out, and a resumed run goes on with exactly the cases it would have seen. Without
     ``__len__`` it is endless: indices count up and none comes twice. An ``IterableDataset`` must share
-    itself out over ``rank``, ``world`` and the loader's workers; a resumed run gets it with a new seed.
+    itself out over ``rank``, ``world`` and the loader's workers, and for validation come to an end (or
+    ``validation_batches`` ends it); a resumed run gets it with a new seed.
     """
 
     def __call__(self, *, split: str, seed: int, rank: int, world: int) -> Dataset[Batch]:
@@ -117,17 +118,17 @@ def validation_batches(factory: DatasetFactory, config: LoopConfig, process: Pro
     Raises
     ------
     ConfigInvalid
-        The set has no end and ``validation_batches`` is not set.
+        The set is read by index, has no length, and ``validation_batches`` is not set.
     """
     dataset = factory(split="validation", seed=config.seed, rank=process.rank, world=process.world)
     limit = config.validation_batches
     cases = None if limit is None else limit * config.batch_size * process.world
     if isinstance(dataset, Sized):
         cases = len(dataset) if cases is None else min(cases, len(dataset))
-    if cases is None:
+    if cases is None and not isinstance(dataset, IterableDataset):
         raise ConfigInvalid("validation_batches: the validation set has no length, so set a number.")
     sampler = None
-    if not isinstance(dataset, IterableDataset):
+    if cases is not None and not isinstance(dataset, IterableDataset):
         sampler = range(process.rank, cases, process.world)
     loader = _loader(dataset, config, process, derived_seed(config.seed, process.rank, 1), sampler)
     return itertools.islice(loader, limit)

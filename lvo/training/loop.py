@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from lvo.training.feed import (
 )
 from lvo.training.metrics_log import MetricsLog
 from lvo.training.optimiser import RunningAverage, learning_rate, make_optimiser
-from lvo.training.watching import INPUT, LossFn, Means, Watching, validate
+from lvo.training.watching import LossFn, Means, Watching, validate
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ def train(
     network_factory: NetworkFactory,
     dataset_factory: DatasetFactory,
     loss_fn: LossFn,
+    inputs: Sequence[str] = ("image",),
     watching: Watching | None = None,
     resume: bool = False,
 ) -> Outcome:
@@ -69,9 +70,9 @@ def train(
     config : settings; a subclass with data and network sections is stored with each checkpoint.
     out : folder of the run (checkpoints, ``metrics.csv``, TensorBoard events).
     network_factory : makes the network; called after seeding, the same in every process.
-    dataset_factory : see `lvo.training.feed.DatasetFactory`; cases are dicts of tensors, and the
-        network is called with their entry ``image``.
+    dataset_factory : see `lvo.training.feed.DatasetFactory`; cases are dicts of tensors.
     loss_fn : (outputs, batch) to the loss and figures to log.
+    inputs : entries of a batch that the network is called with, in order.
     resume : go on from the newest checkpoint in ``out``; without it ``out`` must hold none.
 
     Raises
@@ -82,7 +83,7 @@ def train(
     """
     started = time.monotonic()
     with joined(config.device) as process, stop_signals() as stopped:
-        run = _Run(config, out, process, network_factory, loss_fn, watching or Watching())
+        run = _Run(config, out, process, network_factory, loss_fn, tuple(inputs), watching or Watching())
         step = run.begin(resume=resume)
         return run.steps(step, dataset_factory, started, stopped)
 
@@ -97,10 +98,11 @@ class _Run:
         process: Process,
         network_factory: NetworkFactory,
         loss_fn: LossFn,
+        inputs: tuple[str, ...],
         watching: Watching,
     ) -> None:
         self.config, self.out, self.process = config, out, process
-        self.loss_fn, self.watching = loss_fn, watching
+        self.loss_fn, self.inputs, self.watching = loss_fn, inputs, watching
         torch.set_num_threads(config.threads)
         if process.device.type == "cuda":
             torch.set_float32_matmul_precision("high")
@@ -186,12 +188,12 @@ class _Run:
         for group in trained.optimiser.param_groups:
             group["lr"] = rate
         with self._amp():
-            loss, figures = self.loss_fn(model(batch[INPUT]), batch)
+            loss, figures = self.loss_fn(model(*(batch[k] for k in self.inputs)), batch)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingDiverged(f"Step {step + 1}, figures {figures}.")
         trained.optimiser.zero_grad(set_to_none=True)
-        trained.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        trained.scaler.scale(loss).backward()
         if config.grad_clip is not None:
             trained.scaler.unscale_(trained.optimiser)
             norm = nn.utils.clip_grad_norm_(trained.network.parameters(), config.grad_clip)
@@ -208,8 +210,14 @@ class _Run:
     def _validate(self, write: MetricsLog | None, step: int, datasets: DatasetFactory) -> None:
         """Figures of the running average on the validation set, over all processes."""
         batches = map(self._to_device, validation_batches(datasets, self.config, self.process))
-        network = self.trained.average.network
-        figures, pictures = validate(network, batches, self.process, self.loss_fn, self.watching, self._amp)
+        figures, pictures = validate(
+            lambda batch: self.trained.average.network(*(batch[k] for k in self.inputs)),
+            batches,
+            self.process,
+            self.loss_fn,
+            self.watching,
+            self._amp,
+        )
         if write is not None:
             write.write(step, "validation", figures)
             write.write_pictures(step, pictures)

@@ -8,13 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lvo.training.distributed import Process
 from lvo.training.feed import Batch
-
-INPUT = "image"
-"""The entry of a batch that the network is called with."""
 
 Rows = dict[str, Tensor]
 LossFn = Callable[[Any, Batch], tuple[Tensor, dict[str, float]]]
@@ -26,11 +23,14 @@ class Watching:
 
     Attributes
     ----------
+    metrics : (outputs, batch) to figures of a validation batch; each is averaged over the batches
+        that have it.
     rows : (outputs, batch) to small tensors with one row per case, kept over the validation set.
     summary : those rows, of all processes together, to figures.
     pictures : (outputs, batch) of the first validation batch to pictures (channels, rows, columns).
     """
 
+    metrics: Callable[[Any, Batch], dict[str, float]] | None = None
     rows: Callable[[Any, Batch], Rows] | None = None
     summary: Callable[[Rows], Mapping[str, float]] | None = None
     pictures: Callable[[Any, Batch], Mapping[str, Tensor]] | None = None
@@ -63,7 +63,7 @@ class Means:
 
 @torch.no_grad()
 def validate(
-    network: nn.Module,
+    network: Callable[[Batch], Any],
     batches: Iterable[Batch],
     process: Process,
     loss_fn: LossFn,
@@ -74,6 +74,7 @@ def validate(
 
     Parameters
     ----------
+    network : a batch to outputs.
     batches : this process's share, already on its device.
 
     Returns
@@ -85,9 +86,10 @@ def validate(
     pictures: dict[str, Tensor] = {}
     for number, batch in enumerate(batches):
         with amp():
-            outputs = network(batch[INPUT])
+            outputs = network(batch)
             loss, figures = loss_fn(outputs, batch)
-        means.add({"loss": float(loss), **figures})
+        more = watching.metrics(outputs, batch) if watching.metrics is not None else {}
+        means.add({"loss": float(loss), **figures, **more})
         if watching.rows is not None:
             kept.append({k: v.detach().cpu() for k, v in watching.rows(outputs, batch).items()})
         if number == 0 and process.is_first and watching.pictures is not None:

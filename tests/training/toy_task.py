@@ -66,7 +66,7 @@ def toy_train(config: LoopConfig, out: Path, *, resume: bool = False) -> Outcome
         network_factory=toy_network,
         dataset_factory=toy_dataset,
         loss_fn=toy_loss,
-        watching=Watching(toy_rows, toy_summary, toy_pictures),
+        watching=Watching(rows=toy_rows, summary=toy_summary, pictures=toy_pictures),
         resume=resume,
     )
 
