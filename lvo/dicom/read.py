@@ -106,8 +106,8 @@ def read_study(source: Path | Sequence[Path]) -> Study:
     ncct, ncct_reasons = _decode_first(candidates, Role.NCCT)
     timings["decode"] = time.perf_counter() - started
     reasons = (*cta_reasons, *ncct_reasons, *reasons)
-    if not any(r.kind == "rejection" for r in reasons) and cta is None and ncct is None:
-        reasons = (_rejection(NoSuitableSeries()), *reasons)
+    if cta is None:
+        reasons = (*_why_no_cta(candidates, ncct is not None), *reasons)
     return Study(uid, _records(candidates), cta, ncct, reasons, timings)
 
 
@@ -161,13 +161,14 @@ def _look_at_pixels(candidates: Iterable[_Candidate]) -> None:
 
 
 def _decode_first(candidates: list[_Candidate], role: Role) -> tuple[Volume | None, tuple[Reason, ...]]:
-    """Decode the best candidate of a role; fall to the next where one turns out unusable."""
-    refusals: list[Reason] = []
+    """Decode the best candidate of a role; fall to the next where one turns out unusable.
+
+    Returns the volume with what was repaired in it, or (None, ()); why not stands in each candidate.
+    """
     rule = _cta_objection if role is Role.CTA else _ncct_objection
     volume: Volume | None = None
     reasons: tuple[Reason, ...] = ()
     for candidate in sorted((c for c in candidates if c.role is role), key=_preference):
-        uid = candidate.group.first.series_uid
         if volume is not None:
             candidate.why += " Another series suits better."
             continue
@@ -177,19 +178,28 @@ def _decode_first(candidates: list[_Candidate], role: Role) -> tuple[Volume | No
         try:
             decoded = decode_group(candidate.group)
         except (SlicesMissing, PixelsUnreadable) as error:
-            refusal = _rejection(error, uid)
-            refusals.append(refusal)
-            candidate.reasons += (refusal,)
+            candidate.reasons += (_rejection(error, candidate.group.first.series_uid),)
             candidate.why += f" Not used: {error.message}"
             continue
         volume, candidate.chosen = decoded.volume, True
         candidate.reasons += (*decoded.reasons, *_cautions(candidate.group, role))
         candidate.why += " The best series of its kind."
         reasons = candidate.reasons
-    if volume is None and role is Role.NCCT:
-        # The NCCT is a help, not a need: losing it is a caution.
-        refusals = [r.model_copy(update={"kind": "caution"}) for r in refusals]
-    return volume, reasons or tuple(refusals)
+    return volume, reasons
+
+
+def _why_no_cta(candidates: Iterable[_Candidate], has_ncct: bool) -> tuple[Reason, ...]:
+    """Rejections of the series that could have been the CTA; never empty where there is no NCCT either."""
+    found: dict[tuple[str, str | None], Reason] = {}
+    for candidate in candidates:
+        if candidate.role is Role.NCCT and has_ncct:
+            continue
+        for reason in candidate.reasons:
+            if reason.kind == "rejection":
+                found[reason.code, reason.series_instance_uid] = reason
+    if not found and not has_ncct:
+        return (_rejection(NoSuitableSeries()),)
+    return tuple(found.values())
 
 
 def _preference(candidate: _Candidate) -> tuple[object, ...]:

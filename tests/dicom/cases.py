@@ -11,7 +11,7 @@ import pydicom
 
 from lvo.study import Volume
 
-SHAPE = (100, 48, 48)
+SHAPE = (64, 48, 48)
 STEP, PIXEL = 1.5, 4.5
 
 
