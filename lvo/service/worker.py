@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from lvo.errors import BundleInvalid, InternalFault, LvoError
+from lvo.errors import BundleInvalid, DeviceUnavailable, InternalFault, LvoError
 from lvo.service.logs import configure_logging, describe
 from lvo.study import StudyResult
 
@@ -23,6 +23,7 @@ MakeScorer = Callable[[Path | None, str], Scorer]
 
 _log = structlog.get_logger(__name__)
 _GRACE = 5.0
+_LOAD_FAULTS: dict[str, type[LvoError]] = {kind.code: kind for kind in (BundleInvalid, DeviceUnavailable)}
 
 
 class ScoringFailed(Exception):
@@ -153,7 +154,7 @@ class ScoringWorker:
             return str(text)
         if kind == "unloaded":
             self.stop()
-        raise ScoringFailed(BundleInvalid() if text == BundleInvalid.code else InternalFault())
+        raise ScoringFailed(_LOAD_FAULTS.get(text, InternalFault)())
 
 
 def _serve(pipe: Connection, make_scorer: MakeScorer, model: Path | None, device: str) -> None:

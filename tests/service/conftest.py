@@ -92,7 +92,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Se
             "max_unpacked": 400_000,
             "max_files": 20,
             "disk_reserve": 0,
-            "score_timeout": 1.5,
+            "score_timeout": 2.5,
             "load_timeout": 60,
             "delivery": Policy(first_wait=0.01, longest_wait=0.05, give_up_after=10),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from lvo.anatomy import Segment, Side
@@ -51,6 +52,13 @@ def left_m1(folder: Path, out: Path) -> StudyResult:
 
 def make_left_m1(model: Path | None, device: str) -> Scorer:
     return left_m1
+
+
+def make_pipeline_without_model(model: Path | None, device: str) -> Scorer:
+    from lvo.pipeline import score_folder
+
+    # Only for studies that end before the detector is asked.
+    return partial(score_folder, detector=None)  # type: ignore[arg-type]
 
 
 def make_broken(model: Path | None, device: str) -> Scorer:

@@ -14,7 +14,7 @@ import pytest
 from lvo.service.store import Job, JobState, SqliteStore
 from lvo.study import StudyResult
 from tests.service.conftest import Receiver, Settings, finished, send, serving, until
-from tests.service.scorers import PNG, make_broken, make_dying
+from tests.service.scorers import PNG, make_broken, make_dying, make_pipeline_without_model
 
 
 def event_of(receiver: Receiver, job: str) -> dict[str, Any]:
@@ -168,6 +168,17 @@ def test_a_centre_sees_only_its_own_studies(settings: Settings) -> None:
         for path in (where, f"{where}/result", f"{where}/images/axial.png"):
             assert client.get(path, headers=west).status_code == 404
             assert client.get(path).status_code == 401
+
+
+def test_the_route_itself_answers_for_files_that_are_no_study(settings: Settings, receiver: Receiver) -> None:
+    with serving(settings(score_timeout=60), make_pipeline_without_model) as client:
+        answer = send(client, b"this is no DICOM file")
+        job = finished(client, answer)
+        assert job["state"] == "done"
+        result = client.get(f"{answer.headers['location']}/result").json()
+        assert result["status"] == "not_analysed" and result["alert"]["tier"] == "not-analysed"
+        assert "[no-dicom]" in result["alert"]["text"]
+        assert "no-dicom" in event_of(receiver, job["id"])["data"]["reasons"]
 
 
 @pytest.mark.slow
