@@ -13,7 +13,7 @@ from scipy import ndimage
 from lvo.anatomy import SITES
 from lvo.phantom.head import HeadModel
 from lvo.phantom.patient import Patient
-from lvo.phantom.tree import Branch
+from lvo.phantom.tree import STEP_MM, Branch
 
 F32 = npt.NDArray[np.float32]
 Affine = npt.NDArray[np.float64]
@@ -140,6 +140,7 @@ def _strokes(
     edge = np.hypot(psf_mm, float(steps.mean()))
     reach = (b.radius.max() + edge) / steps
     piece = max(8, int(24 * steps.mean()))
+    stride = max(1, int(steps.mean() / STEP_MM))  # a coarse lattice needs no finer centreline
     for first in range(0, len(index), piece):
         part = slice(first, min(first + piece, len(index)))
         low = np.maximum(np.floor(index[part].min(0) - reach), 0).astype(int)
@@ -150,7 +151,7 @@ def _strokes(
         axes = [np.arange(a, z, dtype=np.float32) for a, z in zip(low, high, strict=True)]
         best = np.zeros(tuple(high - low), np.float32)
         pick = np.zeros(best.shape, np.intp)
-        for n in range(part.start, part.stop):
+        for n in range(part.start, part.stop, stride):
             d = [((a - c) * s) ** 2 for a, c, s in zip(axes, index[n], steps, strict=True)]
             near = [np.flatnonzero(q < (b.radius[n] + edge) ** 2) for q in d]
             if min(map(len, near)) == 0:
@@ -192,7 +193,9 @@ def add_noise(hu: F32, rng: np.random.Generator, sd: float, grain: npt.NDArray[n
     A fixed block is smoothed, shifted, flipped and tiled: fresh noise for 600 slices of 512² costs
     more than the rest of the scan.
     """
-    block = ndimage.gaussian_filter(_NOISE, np.minimum(grain, 4) / 2.355 * 1.2, mode="wrap")
+    size = [min(n, 2 * m) for n, m in zip(_NOISE.shape, hu.shape, strict=True)]
+    block = _NOISE[tuple(slice(0, n) for n in size)]
+    block = ndimage.gaussian_filter(block, np.minimum(grain, 4) / 2.355 * 1.2, mode="wrap", truncate=2.5)
     block *= sd / block.std()
     block = np.roll(block, tuple(int(v) for v in rng.integers(0, 72, 3)), (0, 1, 2))
     for k in range(0, hu.shape[0], block.shape[0]):

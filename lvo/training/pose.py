@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,7 @@ def _loop(
                 break
             warm = min(1.0, (step - start + 1) / 100)
             for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * warm * (0.5 * (1 + np.cos(np.pi * gone)) + 0.005)
+                group["lr"] = config.learning_rate * warm * (0.5 * (1 + math.cos(math.pi * gone)) + 0.005)
             batch = draw_batch(rng, bank, config)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
                 output = model(batch.image)

@@ -1,0 +1,148 @@
+"""A released model on disk: weights, exports, preprocessing, calibration, thresholds, parity cases.
+
+A bundle is a folder::
+
+    configs/metadata.json   what it is, its calibration and thresholds
+    models/vessels.onnx     the network for ONNX Runtime
+    models/vessels.safetensors   the same weights for torch
+    models/reader.safetensors    the second stage, which reads the network's maps
+    models/pose.onnx        the head-pose network
+    parity/cases.npz        inputs and the answers they must give
+    docs/README.md          the model card
+    SHA256SUMS              every file above; its own hash is the bundle's digest
+
+Nothing in it is executed: no pickle, no configuration that is evaluated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lvo.anatomy import Segment
+from lvo.errors import BundleInvalid
+
+CHECKSUMS = "SHA256SUMS"
+_MODEL_VARIABLE = "LVO_MODEL"
+_DEFAULT = "lao-cta"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkConfig(_Strict):
+    """Size of the vessel network; what it sees and says is fixed."""
+
+    filters: int = 16
+    blocks_down: tuple[int, ...] = (1, 1, 2, 2)
+    blocks_up: tuple[int, ...] = (1, 1, 1)
+
+
+class Calibration(_Strict):
+    """Logit p = ``slope`` × logit + ``offset`` (Platt), fitted on patients that trained nothing."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+
+class Metadata(_Strict):
+    """``configs/metadata.json``.
+
+    Attributes
+    ----------
+    study_threshold : calibrated probability from which a study is `suspected`.
+    site_threshold : calibrated probability from which a further site is listed beside the first.
+    """
+
+    name: str
+    version: str
+    intended_use: str
+    trained_on: str
+    input_format: str
+    network: NetworkConfig
+    study: Calibration
+    sites: dict[Segment, Calibration]
+    study_threshold: float
+    site_threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose files were found to be what they were when it was released."""
+
+    path: Path
+    metadata: Metadata
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.metadata.name
+
+    @property
+    def version(self) -> str:
+        """Its semantic version."""
+        return self.metadata.version
+
+    @property
+    def pose_path(self) -> Path:
+        """The head-pose network."""
+        return self.path / "models" / "pose.onnx"
+
+
+def load_bundle(path: Path | None = None) -> Bundle:
+    """Open a bundle and check every file against its checksum.
+
+    Parameters
+    ----------
+    path : the bundle's folder; None takes ``$LVO_MODEL``, then the one released with this software.
+
+    Raises
+    ------
+    BundleInvalid
+        A file is missing, was altered or is not listed, or the metadata does not fit this software.
+    """
+    folder = path or default_path()
+    try:
+        listing = (folder / CHECKSUMS).read_text(encoding="utf-8")
+        expected = {name: digest for digest, name in (line.split("  ", 1) for line in listing.splitlines())}
+    except (OSError, ValueError) as error:
+        raise BundleInvalid(f"({folder} has no readable {CHECKSUMS})") from error
+    for name, digest in expected.items():
+        file = folder / name
+        if not file.is_file() or _sha256(file) != digest:
+            raise BundleInvalid(f"({name} in {folder} is missing or altered)")
+    try:
+        metadata = Metadata.model_validate(json.loads((folder / "configs/metadata.json").read_text("utf-8")))
+    except (OSError, ValueError, ValidationError) as error:
+        raise BundleInvalid(f"(configs/metadata.json in {folder} cannot be used: {error})") from error
+    return Bundle(folder, metadata, hashlib.sha256(listing.encode()).hexdigest())
+
+
+def seal(folder: Path) -> str:
+    """Write the checksums of a finished bundle; returns its digest."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != CHECKSUMS)
+    listing = "".join(f"{_sha256(p)}  {p.relative_to(folder).as_posix()}\n" for p in files)
+    (folder / CHECKSUMS).write_text(listing, encoding="utf-8")
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def default_path() -> Path:
+    """The bundle named by ``$LVO_MODEL``, else the released one in a checkout or an installed package."""
+    named = os.environ.get(_MODEL_VARIABLE)
+    if named:
+        return Path(named)
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent / "models" / _DEFAULT
+    return checkout if checkout.is_dir() else package / "_models" / _DEFAULT
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,71 @@
+"""The second stage: from the features of all sites to a calibrated probability for each, and one for the study.
+
+A small perceptron that sees every site at once, because what a gap means depends on the other side,
+on what lies upstream and on how the whole patient is filled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file
+
+from lvo.anatomy import SITES
+from lvo.detector.bundle import Calibration, Metadata
+
+F32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Several perceptrons whose logits are averaged.
+
+    Attributes
+    ----------
+    mean, spread : (sites, features) that bring features to zero mean and unit variance.
+    layers : per member, pairs of weight (out, in) and bias (out,); ReLU between them.
+    """
+
+    mean: F32
+    spread: F32
+    members: tuple[tuple[tuple[F32, F32], ...], ...]
+
+    def logits(self, features: F32) -> F32:
+        """Uncalibrated logits, float32 (sites + 1,): every site, then the study."""
+        x0 = np.clip((features - self.mean) / self.spread, -6, 6).ravel()
+        total = np.zeros(len(SITES) + 1, dtype=np.float64)
+        for layers in self.members:
+            x = x0
+            for n, (weight, bias) in enumerate(layers):
+                x = weight @ x + bias
+                if n < len(layers) - 1:
+                    x = np.maximum(x, 0)
+            total += x
+        return (total / len(self.members)).astype(np.float32)
+
+
+def load_reader(path: Path) -> Reader:
+    """Read ``reader.safetensors``: ``mean``, ``spread`` and ``<member>.<layer>.weight`` / ``.bias``."""
+    tensors = load_file(path)
+    members = []
+    while f"{len(members)}.0.weight" in tensors:
+        m, layers = len(members), []
+        while f"{m}.{len(layers)}.weight" in tensors:
+            name = f"{m}.{len(layers)}"
+            layers.append((tensors[f"{name}.weight"], tensors[f"{name}.bias"]))
+        members.append(tuple(layers))
+    return Reader(tensors["mean"], tensors["spread"], tuple(members))
+
+
+def calibrated(logits: F32, metadata: Metadata) -> tuple[npt.NDArray[np.float64], float]:
+    """Probability of every site, (sites,), and of the study, from the reader's logits."""
+    each = [metadata.sites.get(segment, Calibration()) for segment, _ in SITES]
+    sites = np.array([_platt(float(v), c) for v, c in zip(logits, each, strict=False)])
+    return sites, _platt(float(logits[-1]), metadata.study)
+
+
+def _platt(logit: float, c: Calibration) -> float:
+    return float(1 / (1 + np.exp(-(c.slope * logit + c.offset))))

@@ -1,0 +1,76 @@
+"""The detector's 3D CNN: a MONAI SegResNet between our own stem and heads."""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.nets import SegResNet
+from torch import nn
+
+from lvo.detector.bundle import NetworkConfig
+from lvo.detector.evidence import STATE_CHANNELS, VESSEL_CLASSES
+
+
+class VesselNet(nn.Module):
+    """Which vessel runs where, and whether its lumen is lit, missing or clot.
+
+    Windowing, mirroring and the change from 1 mm to 2 mm happen inside, so that every exported copy
+    repeats them exactly. Fine detail is kept by folding each 2 by 2 by 2 block into channels.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.body = SegResNet(
+            spatial_dims=3,
+            init_filters=config.filters,
+            in_channels=3 * 8 + 2 + 3,
+            out_channels=VESSEL_CLASSES + STATE_CHANNELS,
+            blocks_down=config.blocks_down,
+            blocks_up=config.blocks_up,
+            # Group norm's backward pass alone took a third of a training step on a CPU.
+            norm=("instance", {"affine": True}),
+        )
+        # Start from "nothing here": almost every voxel is background.
+        start = torch.full((VESSEL_CLASSES + STATE_CHANNELS,), -1.0)
+        start[0], start[VESSEL_CLASSES:] = 4.0, -5.0
+        self.body.conv_final[-1].conv.bias.data.copy_(start)
+
+    def forward(self, cta: torch.Tensor, ncct: torch.Tensor, has_ncct: torch.Tensor) -> torch.Tensor:
+        """Logits of the vessel classes and states.
+
+        Parameters
+        ----------
+        cta : (b, 1, z, y, x) HU at 1 mm in the head-frame box, x running to the patient's left
+        ncct : (b, 1, z/2, y/2, x/2) HU at 2 mm; zeros where there is none
+        has_ncct : (b, 1) 1 or 0
+
+        Returns
+        -------
+        Tensor
+            (b, VESSEL_CLASSES + STATE_CHANNELS, z/2, y/2, x/2)
+        """
+        soft = (cta / 300).clamp(-0.5, 2.0)
+        wide = (cta / 1000).clamp(-1.0, 2.0)
+        fine = torch.cat([soft, wide, soft.flip(-1)], dim=1)
+        flag = has_ncct.reshape(-1, 1, 1, 1, 1)
+        plain = torch.cat([(ncct / 60).clamp(-1.0, 3.0) * flag, flag.expand_as(ncct)], dim=1)
+        here = _coordinates(ncct).expand(cta.shape[0], -1, -1, -1, -1)
+        out: torch.Tensor = self.body(torch.cat([_fold(fine), plain, here], dim=1))
+        return out
+
+
+def make_network(config: NetworkConfig) -> VesselNet:
+    """A network with fresh weights."""
+    return VesselNet(config)
+
+
+def _fold(x: torch.Tensor) -> torch.Tensor:
+    """(b, c, z, y, x) to (b, 8 c, z/2, y/2, x/2), each block's voxels side by side in the channels."""
+    b, c, z, y, w = x.shape
+    split = x.reshape(b, c, z // 2, 2, y // 2, 2, w // 2, 2)
+    return split.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, c * 8, z // 2, y // 2, w // 2)
+
+
+def _coordinates(like: torch.Tensor) -> torch.Tensor:
+    """Where each voxel is in the box, -1 to 1 along z, y and x, shape (1, 3, z, y, x)."""
+    axes = [torch.linspace(-1, 1, n, dtype=like.dtype, device=like.device) for n in like.shape[2:]]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
