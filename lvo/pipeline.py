@@ -54,7 +54,7 @@ from lvo.study import (
 if TYPE_CHECKING:
     from lvo.detector import Detection, Detector
 
-PICTURE_GRID = Grid(shape=(286, 326, 240), spacing=0.7, origin=(-83.65, -108.0, -75.0))
+PICTURE_GRID = Grid(shape=(258, 312, 230), spacing=0.7, origin=(-80.15, -104.0, -62.0))
 """What pictures are drawn from: the whole head, symmetric about the midline."""
 
 RESULT_NAME = "result.json"

@@ -66,7 +66,7 @@ def write_key_images(result: StudyResult, view: HeadView, out: Path) -> tuple[st
             pages[f"finding_{number}.png"] = finding_page(result, view, mark)
         pages["pose_check.png"] = head_page(result, view)
     for name, page in pages.items():
-        page.save(out / name, compress_level=6)
+        page.save(out / name, compress_level=2)
     return tuple(pages)
 
 
