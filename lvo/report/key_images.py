@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image, ImageDraw
 
@@ -35,6 +36,7 @@ _AXIAL_MIP_CENTRE = 17.0
 _CORONAL_MIP = 30.0
 _CORONAL_MIP_CENTRE = -4.0
 _THIN = 4.0
+_BLUR_REACH = 8.0
 
 
 def write_key_images(result: StudyResult, view: HeadView, out: Path) -> tuple[str, ...]:
@@ -57,10 +59,9 @@ def write_key_images(result: StudyResult, view: HeadView, out: Path) -> tuple[st
     if result.status is Status.NOT_ANALYSED:
         pages = {"head.png": head_page(result, view)}
     else:
-        slim = without_bulky_bone(view)
         pages = {
-            "axial_mip.png": _mip_page(result, slim, "axial"),
-            "coronal_mip.png": _mip_page(result, slim, "coronal"),
+            "axial_mip.png": _mip_page(result, view, "axial"),
+            "coronal_mip.png": _mip_page(result, view, "coronal"),
         }
         for number, mark in enumerate(view.marks, start=1):
             pages[f"finding_{number}.png"] = finding_page(result, view, mark)
@@ -70,17 +71,20 @@ def write_key_images(result: StudyResult, view: HeadView, out: Path) -> tuple[st
     return tuple(pages)
 
 
-def _mip_page(result: StudyResult, slim: HeadView, plane: Plane) -> Image.Image:
-    """One thick-slab MIP of both sides, moved to the first finding and to no other place without one."""
-    standard, thickness, axis, crop = {
-        "axial": (_AXIAL_MIP_CENTRE, _AXIAL_MIP, 2, (_ACROSS, _DEPTH)),
-        "coronal": (_CORONAL_MIP_CENTRE, _CORONAL_MIP, 1, (_ACROSS, _HEIGHT)),
-    }[plane]
-    centre = slim.marks[0].position[axis] if slim.marks else standard
+def _mip_page(result: StudyResult, view: HeadView, plane: Literal["axial", "coronal"]) -> Image.Image:
+    """One thick-slab MIP of both sides, through the first finding or else through the circle of Willis."""
+    axis: Literal["y", "z"]
+    if plane == "axial":
+        axis, standard, thickness, crop = "z", _AXIAL_MIP_CENTRE, _AXIAL_MIP, (_ACROSS, _DEPTH)
+    else:
+        axis, standard, thickness, crop = "y", _CORONAL_MIP_CENTRE, _CORONAL_MIP, (_ACROSS, _HEIGHT)
+    centre = view.marks[0].position["xyz".index(axis)] if view.marks else standard
+    reach = thickness / 2 + _BLUR_REACH
+    slim = without_bulky_bone(view.cut(axis, centre - reach, centre + reach))
     panel = draw_panel(
         slim, plane, centre=centre, thickness=thickness, width=PAGE_WIDTH, crop=crop, projection="maximum"
     )
-    hidden = [mark.label for mark in slim.marks if not ring(panel, mark)]
+    hidden = [mark.label for mark in view.marks if not ring(panel, mark)]
     notes = ["Maximum-intensity projection, thick bone turned down."]
     if hidden:
         notes.append(f"Not in this slab: {', '.join(hidden)}.")

@@ -65,3 +65,12 @@ class HeadView:
         start = int(np.clip(np.ceil((low - first) / self.spacing), 0, size - 1))
         stop = int(np.clip(np.floor((high - first) / self.spacing) + 1, start + 1, size))
         return slice(start, stop)
+
+    def cut(self, axis: Literal["x", "y", "z"], low: float, high: float) -> HeadView:
+        """The part between two planes, mm along one axis; the marks stay."""
+        part = self.indices(axis, low, high)
+        dimension, place = "zyx".index(axis), "xyz".index(axis)
+        array = np.take(self.array, range(part.start, part.stop), axis=dimension)
+        origin = list(self.origin)
+        origin[place] += part.start * self.spacing
+        return HeadView(array, (origin[0], origin[1], origin[2]), self.spacing, self.modality, self.marks)
