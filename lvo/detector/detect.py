@@ -87,7 +87,7 @@ class Detector:
         chosen = suspicious_sites(sites, study, self.bundle.metadata)
         findings = tuple(HeadFinding(*SITES[i], float(sites[i]), locate(evidence, i)) for i in chosen)
         segments = tuple((*site, float(p)) for site, p in zip(SITES, sites, strict=True))
-        return Detection(study, bool(chosen), segments, findings, evidence.clot, evidence.arteries)
+        return Detection(study, bool(chosen), segments, findings, evidence.arteries * evidence.clot, evidence.arteries)
 
     def check_parity(self) -> float:
         """Repeat the stored cases; returns the largest difference of a probability.

@@ -22,9 +22,9 @@ class Probabilities(nn.Module):
         self.network = network
 
     def forward(self, cta: torch.Tensor, ncct: torch.Tensor, has_ncct: torch.Tensor) -> torch.Tensor:
-        """Softmax over the vessel classes and a sigmoid for each state; shapes as in VesselNet."""
+        """Softmax over the vessel classes and over the states; shapes as in VesselNet."""
         out = self.network(cta, ncct, has_ncct)
-        return torch.cat([out[:, :VESSEL_CLASSES].softmax(1), out[:, VESSEL_CLASSES:].sigmoid()], dim=1)
+        return torch.cat([out[:, :VESSEL_CLASSES].softmax(1), out[:, VESSEL_CLASSES:].softmax(1)], dim=1)
 
 
 class TorchBackend:

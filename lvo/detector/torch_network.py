@@ -5,9 +5,13 @@ from __future__ import annotations
 import torch
 from monai.networks.nets import SegResNet
 from torch import nn
+from torch.nn.functional import interpolate
 
 from lvo.detector.bundle import NetworkConfig
-from lvo.detector.evidence import STATE_CHANNELS, VESSEL_CLASSES
+from lvo.detector.evidence import EVIDENCE_GRID, STATE_CHANNELS, VESSEL_CLASSES
+
+PRIOR_STEP = 2
+"""Output voxels per voxel of the prior, along each axis."""
 
 
 class VesselNet(nn.Module):
@@ -19,6 +23,7 @@ class VesselNet(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
+        self.prior: torch.Tensor
         self.body = SegResNet(
             spatial_dims=3,
             init_filters=config.filters,
@@ -29,10 +34,10 @@ class VesselNet(nn.Module):
             # Group norm's backward pass alone took a third of a training step on a CPU.
             norm=("instance", {"affine": True}),
         )
-        # Start from "nothing here": almost every voxel is background.
-        start = torch.full((VESSEL_CLASSES + STATE_CHANNELS,), -1.0)
-        start[0], start[VESSEL_CLASSES:] = 4.0, -5.0
-        self.body.conv_final[-1].conv.bias.data.copy_(start)
+        # Log of how often each vessel runs through each place, coarse: left and right, front and back
+        # are told apart from the first step on, and the network learns only what differs.
+        shape = tuple(n // PRIOR_STEP for n in EVIDENCE_GRID.shape)
+        self.register_buffer("prior", torch.zeros(1, VESSEL_CLASSES, *shape))
 
     def forward(self, cta: torch.Tensor, ncct: torch.Tensor, has_ncct: torch.Tensor) -> torch.Tensor:
         """Logits of the vessel classes and states.
@@ -55,7 +60,9 @@ class VesselNet(nn.Module):
         plain = torch.cat([(ncct / 60).clamp(-1.0, 3.0) * flag, flag.expand_as(ncct)], dim=1)
         here = _coordinates(ncct).expand(cta.shape[0], -1, -1, -1, -1)
         out: torch.Tensor = self.body(torch.cat([_fold(fine), plain, here], dim=1))
-        return out
+        prior = interpolate(self.prior, scale_factor=float(PRIOR_STEP), mode="trilinear", align_corners=False)
+        vessel = out[:, :VESSEL_CLASSES] + prior.to(out.dtype)
+        return torch.cat([vessel, out[:, VESSEL_CLASSES:]], dim=1)
 
 
 def make_network(config: NetworkConfig) -> VesselNet:

@@ -16,10 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict
+from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 from torch.utils.data import IterableDataset, get_worker_info
 
 from lvo.anatomy import SITES, Segment, Side
+from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES
+from lvo.detector.torch_network import PRIOR_STEP
 from lvo.imaging.resample import HEAD_BOX, Grid
 from lvo.phantom.head import sample_head
 from lvo.phantom.image import OTHER_ARTERY, SITE_INDEX, VEIN, Lattice, Truth, image_patient
@@ -212,6 +215,27 @@ def describe(patient: Patient) -> dict[str, object]:
         "variants": list(patient.arteries.variants),
         "mimics": list(patient.mimics),
     }
+
+
+def vessel_prior(config: DataConfig, limit: int = 400) -> torch.Tensor:
+    """Log frequency of every vessel class in the pool, both as they are and mirrored, on a coarse grid.
+
+    Returns
+    -------
+    Tensor
+        float32 (1, VESSEL_CLASSES, z, y, x), PRIOR_STEP label voxels to one.
+    """
+    files = sorted(config.pool.glob("[0-9]*.npz"))[config.validation :][:limit] or sorted(config.pool.glob("[0-9]*.npz"))
+    total = np.zeros((VESSEL_CLASSES, *(n // PRIOR_STEP for n in EVIDENCE_GRID.shape)), np.float32)
+    for path in files:
+        with np.load(path) as item:
+            vessel = item["vessel"]
+        for view in (vessel, MIRRORED_SITE[vessel[..., ::-1]]):
+            for c in np.unique(view):
+                z, y, x = np.nonzero(view == c)
+                np.add.at(total[c], (z // PRIOR_STEP, y // PRIOR_STEP, x // PRIOR_STEP), 1.0)
+    total = np.stack([gaussian_filter(t, 0.7) for t in total]) / (2 * len(files) * PRIOR_STEP**3)
+    return torch.from_numpy(np.log(total + 3e-4).astype(np.float32))[None]
 
 
 class PoolDataset(IterableDataset[dict[str, torch.Tensor]]):

@@ -8,9 +8,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from lvo.detector.bundle import NetworkConfig
-from lvo.detector.torch_network import make_network
+from lvo.detector.torch_network import VesselNet, make_network
 from lvo.training.config import LoopConfig, read_config
-from lvo.training.data import DataConfig, fill_pool, make_dataset
+from lvo.training.data import DataConfig, fill_pool, make_dataset, vessel_prior
 from lvo.training.loop import Outcome, train
 from lvo.training.losses import compute_loss, validation_metrics
 from lvo.training.watching import Watching
@@ -49,10 +49,17 @@ def run(config_path: Path, out: Path | None = None, *, resume: bool = False) -> 
     return train(
         config,
         out or Path("runs") / config_path.stem,
-        network_factory=partial(make_network, config.network),
+        network_factory=partial(_network, config),
         dataset_factory=partial(make_dataset, config.data),
         loss_fn=compute_loss,
         inputs=("cta", "ncct", "has_ncct"),
         watching=Watching(metrics=validation_metrics),
         resume=resume,
     )
+
+
+def _network(config: RunConfig) -> VesselNet:
+    """Fresh weights, with the pool's vessel prior."""
+    network = make_network(config.network)
+    network.prior.copy_(vessel_prior(config.data))
+    return network
