@@ -87,7 +87,9 @@ class Detector:
         chosen = suspicious_sites(sites, study, self.bundle.metadata)
         findings = tuple(HeadFinding(*SITES[i], float(sites[i]), locate(evidence, i)) for i in chosen)
         segments = tuple((*site, float(p)) for site, p in zip(SITES, sites, strict=True))
-        return Detection(study, bool(chosen), segments, findings, evidence.arteries * evidence.clot, evidence.arteries)
+        return Detection(
+            study, bool(chosen), segments, findings, evidence.arteries * evidence.clot, evidence.arteries
+        )
 
     def check_parity(self) -> float:
         """Repeat the stored cases; returns the largest difference of a probability.
@@ -108,7 +110,9 @@ class Detector:
                 if answer.suspected != bool(stored["suspected"][n]):
                     raise BundleInvalid(f"(parity case {n} is decided differently by {self.backend})")
         if worst > PARITY_TOLERANCE["fp32"]:
-            raise BundleInvalid(f"(probabilities by {self.backend} differ by {worst:.1e} from the stored ones)")
+            raise BundleInvalid(
+                f"(probabilities by {self.backend} differ by {worst:.1e} from the stored ones)"
+            )
         return worst
 
 
@@ -156,7 +160,9 @@ def _on_gpu(bundle: Bundle, *, required: bool) -> Backend | None:
         from lvo.detector.torch_backend import TorchBackend, cuda_available
     except ModuleNotFoundError as error:
         if required:
-            raise DeviceUnavailable("(torch and monai are not installed: pip install 'lvo[torch]')") from error
+            raise DeviceUnavailable(
+                "(torch and monai are not installed: pip install 'lvo[torch]')"
+            ) from error
         return None
     if not cuda_available():
         if required:

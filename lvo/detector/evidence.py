@@ -96,7 +96,10 @@ def site_features(evidence: Evidence) -> npt.NDArray[np.float32]:
     tops = [_strongest(near * states[:, k], n) for k, n in ((2, 4), (2, 20), (1, 20))]
     lowest = np.stack([_lit_floor(s, evidence) for s in flat])
     columns = [np.log1p(mass), *np.log1p(amount).T, *share.T, bright, *tops, lowest / level]
-    columns += [np.full(len(SITES), level / 300), np.full(len(SITES), float((evidence.clot * evidence.arteries).max()))]
+    columns += [
+        np.full(len(SITES), level / 300),
+        np.full(len(SITES), float((evidence.clot * evidence.arteries).max())),
+    ]
     return np.stack(columns, axis=1).astype(np.float32)
 
 

@@ -44,7 +44,9 @@ class TorchBackend:
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
         """Probabilities, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x)."""
         with torch.inference_mode():
-            out = self._network(*(torch.from_numpy(inputs[k]).to(self._device) for k in ("cta", "ncct", "has_ncct")))
+            out = self._network(
+                *(torch.from_numpy(inputs[k]).to(self._device) for k in ("cta", "ncct", "has_ncct"))
+            )
         array: FloatArray = out[0].cpu().numpy()
         return array
 

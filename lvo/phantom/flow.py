@@ -85,7 +85,9 @@ def occlude(
     branch = tree.branches[at]
     grade = int(rng.integers(4)) if collateral is None else collateral
     fill = float(rng.uniform(*COLLATERAL_FILL[grade]))
-    length = float(np.clip(rng.gamma(CLOT_SHAPE, CLOT_SCALE_MM), 3.0, 60.0)) if length_mm is None else length_mm
+    length = (
+        float(np.clip(rng.gamma(CLOT_SHAPE, CLOT_SCALE_MM), 3.0, 60.0)) if length_mm is None else length_mm
+    )
     start = float(rng.uniform(0.0, 0.7)) * branch.length
     if segment is Segment.ICA_CERVICAL:
         start, length = float(rng.uniform(0, 8)), length + float(rng.uniform(20, 60))
@@ -120,12 +122,17 @@ def _distance_beyond(
             continue
         feeders = [(b.parent, b.parent_point)] if b.parent >= 0 else []
         if b.name == "BA":  # both vertebral arteries open into it
-            feeders = [(j, len(v.points) - 1) for j, v in enumerate(tree.branches) if v.joins == i and j in found]
+            feeders = [
+                (j, len(v.points) - 1) for j, v in enumerate(tree.branches) if v.joins == i and j in found
+            ]
         for parent, point in feeders:
             if parent in found and i not in found and found[parent][0][point] >= 0:
                 along = found[parent][0][point] + _arc(b)
                 continues = point >= len(tree.branches[parent].points) - 2
-                found[i] = (along, found[parent][1] and continues and bool(rng.random() < 0.75 or b.name in _MAIN))
+                found[i] = (
+                    along,
+                    found[parent][1] and continues and bool(rng.random() < 0.75 or b.name in _MAIN),
+                )
     return found
 
 
@@ -141,10 +148,18 @@ def _other_feeder(tree: Tree, flow: Flow, occluded: int, target: int, rng: np.ra
     if b.name in ("A2", "pericallosal", "callosomarginal", "frontopolar") and clot.segment is not Segment.A2:
         across = tree.find("A1", opposite)
         joined = tree.find("AComA", Side.LEFT) >= 0 and across >= 0
-        return 0.9 if joined and tree.branches[across].radius.mean() > 0.6 and flow.fill[across].min() > 0.5 else 0.0
+        return (
+            0.9
+            if joined and tree.branches[across].radius.mean() > 0.6 and flow.fill[across].min() > 0.5
+            else 0.0
+        )
     if clot.segment is Segment.V4 and b.segment is not Segment.V4:
         across = tree.find("V4", clot.side.mirrored)
-        return 1.0 if across >= 0 and tree.branches[across].radius.mean() > 0.8 and flow.fill[across].min() > 0.5 else 0.0
+        return (
+            1.0
+            if across >= 0 and tree.branches[across].radius.mean() > 0.8 and flow.fill[across].min() > 0.5
+            else 0.0
+        )
     if clot.segment in (Segment.BASILAR, Segment.P1, Segment.V4) and b.name in ("P2", "P3", "P3t", "P1"):
         comm = tree.find("PComA", b.side)
         return 0.85 if comm >= 0 and tree.branches[comm].radius.mean() > 0.65 else 0.0
@@ -157,9 +172,10 @@ def _other_feeder(tree: Tree, flow: Flow, occluded: int, target: int, rng: np.ra
 def _circle_open(tree: Tree, side: Side) -> bool:
     here, across = tree.find("A1", side), tree.find("A1", side.mirrored)
     comm = tree.find("PComA", side)
-    by_front = min(here, across, tree.find("AComA", Side.LEFT)) >= 0 and min(
-        tree.branches[here].radius.mean(), tree.branches[across].radius.mean()
-    ) > 0.75
+    by_front = (
+        min(here, across, tree.find("AComA", Side.LEFT)) >= 0
+        and min(tree.branches[here].radius.mean(), tree.branches[across].radius.mean()) > 0.75
+    )
     return by_front or (comm >= 0 and tree.branches[comm].radius.mean() > 0.9)
 
 

@@ -84,7 +84,9 @@ def image_patient(
     """
     hu = tissue_on(patient.head, lattice)
     truth = _draw_vessels(patient, lattice, hu, contrast=contrast, psf_mm=psf_mm)
-    for cover, value in _stamps(patient.plaque.points, patient.plaque.radius, patient.plaque.hu, lattice, psf_mm):
+    for cover, value in _stamps(
+        patient.plaque.points, patient.plaque.radius, patient.plaque.hu, lattice, psf_mm
+    ):
         box, share = cover
         hu[box] += share * (value - hu[box])
     add_noise(hu, rng, noise_hu, noise_grain_mm / lattice.steps)
@@ -101,7 +103,9 @@ def tissue_on(head: HeadModel, lattice: Lattice, channel: F32 | None = None, fil
     move.SetMatrix((flip @ to_source[:3, :3] @ flip).ravel().tolist())
     move.SetTranslation((flip @ to_source[:3, 3]).tolist())
     size = [int(n) for n in lattice.shape[::-1]]
-    out = sitk.Resample(image, size, move, sitk.sitkLinear, (0, 0, 0), (1, 1, 1), np.eye(3).ravel().tolist(), fill)
+    out = sitk.Resample(
+        image, size, move, sitk.sitkLinear, (0, 0, 0), (1, 1, 1), np.eye(3).ravel().tolist(), fill
+    )
     return sitk.GetArrayFromImage(out).astype(np.float32, copy=False)
 
 
@@ -117,7 +121,9 @@ def _draw_vessels(patient: Patient, lattice: Lattice, hu: F32, *, contrast: bool
         value = np.full(len(b.points), level if contrast else bolus.blood + 8)
         for box, won, pick, share in _strokes(b, lattice, psf_mm, cover):
             cover[box][won], lumen[box][won], vessel[box][won] = share, value[pick], VEIN
-    for b, filled, blocked in zip(patient.arteries.branches, patient.flow.fill, patient.flow.clot, strict=True):
+    for b, filled, blocked in zip(
+        patient.arteries.branches, patient.flow.fill, patient.flow.clot, strict=True
+    ):
         label = SITE_INDEX[b.segment, b.side] if b.segment is not None else OTHER_ARTERY
         lit = bolus.artery if contrast else bolus.blood
         value = np.where(blocked, patient.clot_hu, bolus.blood + filled * (lit - bolus.blood))
@@ -158,7 +164,9 @@ def _strokes(
                 continue
             sub = tuple(slice(q[0], q[-1] + 1) for q in near)
             square = d[0][sub[0], None, None] + d[1][None, sub[1], None] + d[2][None, None, sub[2]]
-            share = np.clip((b.radius[n] - np.sqrt(square)) / edge + 0.5, 0, 1) * min(1.0, 2.2 * b.radius[n] / edge)
+            share = np.clip((b.radius[n] - np.sqrt(square)) / edge + 0.5, 0, 1) * min(
+                1.0, 2.2 * b.radius[n] / edge
+            )
             better = share > best[sub]
             best[sub][better] = share[better]
             pick[sub][better] = n
@@ -167,7 +175,11 @@ def _strokes(
 
 
 def _stamps(
-    points: npt.NDArray[np.float64], radius: npt.NDArray[np.float64], hu: npt.NDArray[np.float64], lattice: Lattice, psf_mm: float
+    points: npt.NDArray[np.float64],
+    radius: npt.NDArray[np.float64],
+    hu: npt.NDArray[np.float64],
+    lattice: Lattice,
+    psf_mm: float,
 ) -> Iterator[tuple[tuple[Box, F32], float]]:
     """Small balls: ((box, share of each voxel), HU)."""
     steps = lattice.steps

@@ -123,7 +123,11 @@ def write_studies(
 
 
 def sample_study(
-    seed: int, *, occlusions: Sequence[tuple[Side, Segment]] = (), matrix: int = 512, slices: int | None = None
+    seed: int,
+    *,
+    occlusions: Sequence[tuple[Side, Segment]] = (),
+    matrix: int = 512,
+    slices: int | None = None,
 ) -> tuple[Patient, Scan, np.random.Generator]:
     """The patient and the scan of a seed, and the generator that goes on to draw the noise."""
     rng = np.random.default_rng([seed, 3])
@@ -161,7 +165,9 @@ def image_cta(patient: Patient, scan: Scan, rng: np.random.Generator) -> Volume:
     """The thin CTA."""
     affine, shape = scan.lattice(scan.slice_mm)
     lattice = Lattice(np.linalg.inv(scan.pose) @ affine, shape)
-    hu, _ = image_patient(patient, lattice, rng, psf_mm=scan.psf_mm, noise_hu=scan.noise_hu, noise_grain_mm=1.2)
+    hu, _ = image_patient(
+        patient, lattice, rng, psf_mm=scan.psf_mm, noise_hu=scan.noise_hu, noise_grain_mm=1.2
+    )
     return Volume(_outside_is_air(hu), affine)
 
 
@@ -173,7 +179,13 @@ def image_ncct(patient: Patient, scan: Scan, rng: np.random.Generator) -> Volume
     affine, shape = scan.lattice(scan.thick_mm / 2)
     lattice = Lattice(np.linalg.inv(scan.pose) @ moved @ affine, shape)
     hu, _ = image_patient(
-        patient, lattice, rng, contrast=False, psf_mm=1.2, noise_hu=float(rng.uniform(4, 8)), noise_grain_mm=1.5
+        patient,
+        lattice,
+        rng,
+        contrast=False,
+        psf_mm=1.2,
+        noise_hu=float(rng.uniform(4, 8)),
+        noise_grain_mm=1.5,
     )
     return _slabs(Volume(_outside_is_air(hu), affine), scan.thick_mm)
 

@@ -63,7 +63,9 @@ class Tree:
         """The same tree with every point moved."""
         flat = np.concatenate([b.points for b in self.branches])
         parts = np.split(move(flat), np.cumsum([len(b.points) for b in self.branches])[:-1])
-        return replace(self, branches=tuple(replace(b, points=p) for b, p in zip(self.branches, parts, strict=True)))
+        return replace(
+            self, branches=tuple(replace(b, points=p) for b, p in zip(self.branches, parts, strict=True))
+        )
 
 
 def sample_arteries(rng: np.random.Generator) -> Tree:
@@ -116,7 +118,14 @@ def _draw_variants(rng: np.random.Generator) -> _Variants:
         if rng.random() < 0.085:
             early.add(side)
             names.append(f"early M1 bifurcation {side}")
-        for name, rate in (("M2a", 0.25), ("M3p", 0.25), ("M3t", 0.2), ("temporal", 0.2), ("PICA", 0.12), ("AICA", 0.1)):
+        for name, rate in (
+            ("M2a", 0.25),
+            ("M3p", 0.25),
+            ("M3t", 0.2),
+            ("temporal", 0.2),
+            ("PICA", 0.12),
+            ("AICA", 0.1),
+        ):
             if rng.random() < rate:
                 sizes[name, side] = 0.0
     weak = both[rng.integers(2)]
@@ -200,12 +209,18 @@ def to_head_frame(waypoints: npt.ArrayLike, side: Side) -> Array:
     return np.stack([x, -(y - 2.0), z + 33.0], axis=1)
 
 
-def _centreline(route: Route, side: Side, start: Array | None, end: Array | None, rng: np.random.Generator) -> Array:
+def _centreline(
+    route: Route, side: Side, start: Array | None, end: Array | None, rng: np.random.Generator
+) -> Array:
     """A smooth wandering curve through the varied waypoints, a point every STEP_MM."""
     way = to_head_frame(route.waypoints, side) if route.waypoints else np.empty((0, 3))
     way = way + rng.normal(0, 1.1 * route.wander, way.shape) * (0.6 if not route.paired else 1.0)
-    knots = np.concatenate([*([start[None]] if start is not None else []), way, *([end[None]] if end is not None else [])])
-    chord = np.concatenate([[0.0], np.cumsum(np.maximum(np.linalg.norm(np.diff(knots, axis=0), axis=1), 0.2))])
+    knots = np.concatenate(
+        [*([start[None]] if start is not None else []), way, *([end[None]] if end is not None else [])]
+    )
+    chord = np.concatenate(
+        [[0.0], np.cumsum(np.maximum(np.linalg.norm(np.diff(knots, axis=0), axis=1), 0.2))]
+    )
     fine = CubicSpline(chord, knots)(np.linspace(0, chord[-1], max(8, int(chord[-1] / 0.25))))
     arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(fine, axis=0), axis=1))])
     n = max(4, int(arc[-1] / STEP_MM) + 1)
@@ -214,5 +229,10 @@ def _centreline(route: Route, side: Side, start: Array | None, end: Array | None
     for _ in range(3):  # tortuosity: a few waves, none at the ends so that junctions stay closed
         wave = rng.uniform(9, 30)
         swing = rng.normal(0, 0.22 * route.wander, 3) * wave / 12
-        points = points + np.sin(np.pi * s / s[-1])[:, None] * np.sin(2 * np.pi * (s / wave + rng.random()))[:, None] * swing
+        points = (
+            points
+            + np.sin(np.pi * s / s[-1])[:, None]
+            * np.sin(2 * np.pi * (s / wave + rng.random()))[:, None]
+            * swing
+        )
     return points

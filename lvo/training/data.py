@@ -37,7 +37,13 @@ MIRRORED_SITE = np.array(
 )
 """Label of the same vessel in a mirrored head."""
 
-_FOCUS: tuple[Segment, ...] = (Segment.ICA_INTRACRANIAL, Segment.ICA_TERMINUS, Segment.M1, Segment.M2, Segment.BASILAR)
+_FOCUS: tuple[Segment, ...] = (
+    Segment.ICA_INTRACRANIAL,
+    Segment.ICA_TERMINUS,
+    Segment.M1,
+    Segment.M2,
+    Segment.BASILAR,
+)
 
 
 class DataConfig(BaseModel):
@@ -120,7 +126,13 @@ def image_in_box(patient: Patient, rng: np.random.Generator) -> dict[str, npt.ND
     apart = _pose_error(rng, turn_deg=0.8, shift_mm=0.8, scale=0.0)
     thin = Lattice(apart @ coarse.affine, coarse.shape)
     plain, _ = image_patient(
-        patient, thin, rng, contrast=False, psf_mm=float(rng.uniform(0.5, 3.5)), noise_hu=float(rng.uniform(2, 7)), noise_grain_mm=2.5
+        patient,
+        thin,
+        rng,
+        contrast=False,
+        psf_mm=float(rng.uniform(0.5, 3.5)),
+        noise_hu=float(rng.uniform(2, 7)),
+        noise_grain_mm=2.5,
     )
     vessel, state = label_maps(truth)
     return {
@@ -157,7 +169,9 @@ def label_maps(truth: Truth) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint
     cover, vessel, fill, clot = (np.take_along_axis(a, best, -1)[..., 0] for a in (cover, vessel, fill, clot))
     seen = cover > 0.25
     artery = seen & (vessel > 0) & (vessel != VEIN)
-    state = (artery & (fill >= 0.5)) * LIT + (artery & (fill < 0.5) & ~clot) * MISSING + (artery & clot) * CLOT
+    state = (
+        (artery & (fill >= 0.5)) * LIT + (artery & (fill < 0.5) & ~clot) * MISSING + (artery & clot) * CLOT
+    )
     return np.where(seen, vessel, 0).astype(np.uint8), state.astype(np.uint8)
 
 
@@ -167,7 +181,9 @@ def _blocks(a: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return split.transpose(0, 2, 4, 1, 3, 5).reshape(z, y, x, LABEL_STEP**3)
 
 
-def _pose_error(rng: np.random.Generator, *, turn_deg: float, shift_mm: float, scale: float) -> npt.NDArray[np.float64]:
+def _pose_error(
+    rng: np.random.Generator, *, turn_deg: float, shift_mm: float, scale: float
+) -> npt.NDArray[np.float64]:
     out = np.eye(4)
     turn = Rotation.from_rotvec(np.radians(rng.normal(0, turn_deg, 3))).as_matrix()
     out[:3, :3] = turn * np.exp(rng.normal(0, scale) if scale else 0.0)
@@ -209,7 +225,13 @@ def describe(patient: Patient) -> dict[str, object]:
         "artery_hu": patient.bolus.artery,
         "phase": patient.bolus.phase,
         "occlusions": [
-            {"segment": o.segment, "side": o.side, "length_mm": o.length_mm, "collateral": o.collateral, "fill": o.fill}
+            {
+                "segment": o.segment,
+                "side": o.side,
+                "length_mm": o.length_mm,
+                "collateral": o.collateral,
+                "fill": o.fill,
+            }
             for o in patient.occlusions
         ],
         "variants": list(patient.arteries.variants),
@@ -225,7 +247,9 @@ def vessel_prior(config: DataConfig, limit: int = 400) -> torch.Tensor:
     Tensor
         float32 (1, VESSEL_CLASSES, z, y, x), PRIOR_STEP label voxels to one.
     """
-    files = sorted(config.pool.glob("[0-9]*.npz"))[config.validation :][:limit] or sorted(config.pool.glob("[0-9]*.npz"))
+    files = sorted(config.pool.glob("[0-9]*.npz"))[config.validation :][:limit] or sorted(
+        config.pool.glob("[0-9]*.npz")
+    )
     total = np.zeros((VESSEL_CLASSES, *(n // PRIOR_STEP for n in EVIDENCE_GRID.shape)), np.float32)
     for path in files:
         with np.load(path) as item:

@@ -35,7 +35,12 @@ def compute_loss(
     weight = states.new_tensor(_STATE_WEIGHT)
     state_entropy, state_dice = _entropy_and_dice(inside, state[artery][None], weight, first=0)
     loss = entropy + vessel_dice + state_entropy + state_dice
-    parts = {"entropy": entropy, "dice": vessel_dice, "state_entropy": state_entropy, "state_dice": state_dice}
+    parts = {
+        "entropy": entropy,
+        "dice": vessel_dice,
+        "state_entropy": state_entropy,
+        "state_dice": state_dice,
+    }
     return loss, {k: float(v.detach()) for k, v in parts.items()}
 
 
