@@ -224,7 +224,9 @@ class Alert(Record):
     tier: Tier
     text: str
     psc: str = Field(description="Identifier of the referring primary stroke centre.")
-    csc: str | None = Field(description="Identifier of the thrombectomy centre to tell; null when none is due.")
+    csc: str | None = Field(
+        description="Identifier of the thrombectomy centre to tell; null when none is due."
+    )
 
 
 class StudyResult(Record):

@@ -1,0 +1,1 @@
+"""Scoring of many studies: the route over an archive."""

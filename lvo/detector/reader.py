@@ -1,4 +1,4 @@
-"""The second stage: from the features of all sites to a calibrated probability for each, and one for the study.
+"""The second stage: from the features of all sites to a calibrated probability for each, and for the study.
 
 A small perceptron that sees every site at once, because what a gap means depends on the other side,
 on what lies upstream and on how the whole patient is filled.
@@ -48,11 +48,16 @@ class Reader:
 
 
 def load_reader(path: Path) -> Reader:
-    """Read ``reader.safetensors``: ``mean``, ``spread`` and ``<member>.<layer>.weight`` / ``.bias``."""
-    tensors = load_file(path)
-    members = []
+    """Read ``reader.safetensors``."""
+    return reader_from(load_file(path))
+
+
+def reader_from(tensors: dict[str, F32]) -> Reader:
+    """A reader from ``mean``, ``spread`` and ``<member>.<layer>.weight`` / ``.bias``."""
+    members: list[tuple[tuple[F32, F32], ...]] = []
     while f"{len(members)}.0.weight" in tensors:
-        m, layers = len(members), []
+        m = len(members)
+        layers: list[tuple[F32, F32]] = []
         while f"{m}.{len(layers)}.weight" in tensors:
             name = f"{m}.{len(layers)}"
             layers.append((tensors[f"{name}.weight"], tensors[f"{name}.bias"]))

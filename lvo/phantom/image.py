@@ -34,12 +34,12 @@ class Lattice:
     def local(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Fractional array indices (k, j, i) of head-frame points, (n, 3)."""
         inverse = np.linalg.inv(self.affine)
-        return points @ inverse[:3, :3].T + inverse[:3, 3]
+        return np.asarray(points @ inverse[:3, :3].T + inverse[:3, 3])
 
     @property
     def steps(self) -> npt.NDArray[np.float64]:
         """Head-frame mm per voxel along (z, y, x) array axes."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0)
+        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
 
 
 @dataclass(frozen=True, slots=True)

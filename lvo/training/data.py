@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES
 from lvo.detector.torch_network import PRIOR_STEP
 from lvo.imaging.resample import HEAD_BOX, Grid
-from lvo.phantom.head import sample_head
+from lvo.phantom.head import HeadModel, sample_head
 from lvo.phantom.image import OTHER_ARTERY, SITE_INDEX, VEIN, Lattice, Truth, image_patient
 from lvo.phantom.patient import Patient, sample_patient, sample_vessels
 
@@ -93,17 +94,18 @@ def draw_patient(seed: int, config: DataConfig) -> tuple[Patient, np.random.Gene
     return patient, rng
 
 
-_HEADS: dict[int, object] = {}
+_HEADS: dict[int, HeadModel] = {}
 
 
-def _cached_head(key: int, rng: np.random.Generator):  # type: ignore[no-untyped-def]
+def _cached_head(key: int, rng: np.random.Generator) -> HeadModel:
+    """The head last made; its patients are drawn one after another."""
     if key not in _HEADS:
         _HEADS.clear()
         _HEADS[key] = sample_head(rng, below_mm=25.0)
     return _HEADS[key]
 
 
-def image_in_box(patient: Patient, rng: np.random.Generator) -> dict[str, npt.NDArray[np.generic]]:
+def image_in_box(patient: Patient, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
     """CTA at 1 mm, NCCT and labels at 2 mm, in the box as an imperfect pose would place it.
 
     Returns
@@ -175,7 +177,7 @@ def label_maps(truth: Truth) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint
     return np.where(seen, vessel, 0).astype(np.uint8), state.astype(np.uint8)
 
 
-def _blocks(a: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def _blocks(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
     z, y, x = (n // LABEL_STEP for n in a.shape)
     split = a.reshape(z, LABEL_STEP, y, LABEL_STEP, x, LABEL_STEP)
     return split.transpose(0, 2, 4, 1, 3, 5).reshape(z, y, x, LABEL_STEP**3)
@@ -300,8 +302,8 @@ def make_dataset(config: DataConfig, *, split: str, seed: int, rank: int, world:
 
 
 def _varied(
-    item: dict[str, npt.NDArray[np.generic]], rng: np.random.Generator, config: DataConfig
-) -> dict[str, npt.NDArray[np.generic]]:
+    item: dict[str, npt.NDArray[Any]], rng: np.random.Generator, config: DataConfig
+) -> dict[str, npt.NDArray[Any]]:
     """Another view of a patient: mirrored or not, with other intensities, with or without the NCCT."""
     if rng.random() < 0.5:
         for name in ("cta", "ncct", "state"):
@@ -317,7 +319,7 @@ def _varied(
     return item
 
 
-def _tensors(item: dict[str, npt.NDArray[np.generic]]) -> dict[str, torch.Tensor]:
+def _tensors(item: dict[str, npt.NDArray[Any]]) -> dict[str, torch.Tensor]:
     has = float(np.asarray(item.get("has_ncct", 1.0)))
     return {
         "cta": torch.from_numpy(np.ascontiguousarray(item["cta"], dtype=np.float32))[None],

@@ -175,8 +175,14 @@ def _visible(rng: np.random.Generator, shape: tuple[int, int, int]) -> F32:
 def _disguise(rng: np.random.Generator, hu: F32) -> F32:
     """Contrast, table, metal, HU shifts, blur and noise, far beyond what scanners do."""
     hu = np.array(hu, np.float32)
+    if rng.random() < 0.25:  # opacified sinuses and mastoids, a wrong scale of air
+        hu[(hu < -300) & (ndimage.uniform_filter(hu, 5) > -500)] = rng.uniform(-600, 60)
+    if rng.random() < 0.2:  # thick and thin skulls
+        filtered = ndimage.maximum_filter(hu, 2) if rng.random() < 0.5 else ndimage.minimum_filter(hu, 2)
+        hu = np.where(hu > -300, filtered, hu)
     bone = hu > 150
-    hu[bone] = 150 + (hu[bone] - 150) * rng.uniform(0.5, 1.5)
+    gain = rng.uniform(0.5, 1.5) * np.exp(0.35 * _swell(rng, hu.shape))
+    hu[bone] = 150 + (hu[bone] - 150) * gain[bone]
     soft = (hu > -200) & ~bone
     hu[soft] = hu[soft] * rng.uniform(0.6, 1.5) + rng.normal(0, 10)
     if rng.random() < 0.7:
@@ -185,16 +191,23 @@ def _disguise(rng: np.random.Generator, hu: F32) -> F32:
         _furniture(rng, hu)
     if rng.random() < 0.15:
         _metal(rng, hu)
-    if rng.random() < 0.6:
+    if rng.random() < 0.2:
+        hu = ndimage.gaussian_filter(hu, rng.uniform(0.5, 1.3))
+    elif rng.random() < 0.6:
         hu = ndimage.gaussian_filter(hu, (rng.uniform(0, 1.2), *([rng.uniform(0, 0.7)] * 2)))
     if rng.random() < 0.2:
         hu = np.repeat(hu[::2], 2, axis=0)[: len(hu)]
     if rng.random() < 0.5:
-        low = torch.from_numpy(rng.normal(0, 1, (1, 1, 4, 4, 4)).astype(np.float32))
-        smooth = functional.interpolate(low, hu.shape, mode="trilinear", align_corners=True)
-        hu = hu + smooth[0, 0].numpy() * np.float32(rng.uniform(0, 15))
+        hu = hu + _swell(rng, hu.shape) * np.float32(rng.uniform(0, 15))
     noise = rng.standard_normal(hu.shape, np.float32) * rng.uniform(0, 35)
     return np.clip(hu + noise, OUTSIDE_HU, 4000)
+
+
+def _swell(rng: np.random.Generator, shape: tuple[int, ...]) -> F32:
+    """A field that varies slowly, about unit variance."""
+    low = torch.from_numpy(rng.standard_normal((1, 1, 4, 4, 4), np.float32))
+    out: F32 = functional.interpolate(low, shape, mode="trilinear", align_corners=True)[0, 0].numpy()
+    return out
 
 
 def _vessels(rng: np.random.Generator, hu: F32) -> None:
