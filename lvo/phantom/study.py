@@ -97,7 +97,7 @@ def write_studies(
     matrix: int = 512,
     slices: int | None = None,
 ) -> None:
-    """Write ``out/<study>/`` with an NCCT, a thin CTA, a thick reformat and a topogram, and ``out/truth.csv``.
+    """Write ``out/<study>/`` with NCCT, thin CTA, thick reformat and topogram, and ``out/truth.csv``.
 
     Parameters
     ----------
@@ -152,12 +152,13 @@ def write_study(folder: Path, patient: Patient, scan: Scan, rng: np.random.Gener
     )
     agent = "IOMEPROL 400"
     write_series(
-        folder / "cta", cta, identity=identity, series_number=4, description="CTA HEAD THIN H20f", kernel="H20f",
-        kvp=scan.kvp, slice_thickness_mm=scan.slice_mm, contrast_agent=agent,
+        folder / "cta", cta, identity=identity, series_number=4, description="CTA HEAD THIN H20f",
+        kernel="H20f", kvp=scan.kvp, slice_thickness_mm=scan.slice_mm, contrast_agent=agent,
     )  # fmt: skip
     write_series(
         folder / "thick", _slabs(cta, 5.0), identity=identity, series_number=5, description="CTA AX 5.0 MPR",
-        image_type=("DERIVED", "SECONDARY", "AXIAL", "MPR"), kernel="H20f", kvp=scan.kvp, contrast_agent=agent,
+        image_type=("DERIVED", "SECONDARY", "AXIAL", "MPR"), kernel="H20f", kvp=scan.kvp,
+        contrast_agent=agent,
     )  # fmt: skip
 
 
@@ -191,7 +192,7 @@ def image_ncct(patient: Patient, scan: Scan, rng: np.random.Generator) -> Volume
 
 
 def truth_rows(name: str, patient: Patient, scan: Scan) -> list[dict[str, object]]:
-    """Rows of truth.csv: one per occlusion, one for a patent study. Positions are the clot's middle, LPS mm."""
+    """Rows of truth.csv: one per occlusion, one if patent. Positions are the middle of the clot, LPS mm."""
     common: dict[str, object] = {
         "study": name,
         "seed": patient.seed,

@@ -211,10 +211,10 @@ def fill_pool(config: DataConfig, part: int = 0, parts: int = 1) -> int:
                 continue
             patient, rng = draw_patient(config.first_seed + n, config)
             arrays = image_in_box(patient, rng)
-            about = json.dumps(describe(patient))
+            kept: dict[str, Any] = {"about": np.array(json.dumps(describe(patient)))} | arrays
             partial = path.with_suffix(f".{os.getpid()}.partial")
             with partial.open("wb") as file:
-                np.savez(file, about=np.array(about), **arrays)
+                np.savez(file, **kept)
             partial.rename(path)
             made += 1
     return made
@@ -260,8 +260,8 @@ def vessel_prior(config: DataConfig, limit: int = 400) -> torch.Tensor:
             for c in np.unique(view):
                 z, y, x = np.nonzero(view == c)
                 np.add.at(total[c], (z // PRIOR_STEP, y // PRIOR_STEP, x // PRIOR_STEP), 1.0)
-    total = np.stack([gaussian_filter(t, 0.7) for t in total]) / (2 * len(files) * PRIOR_STEP**3)
-    return torch.from_numpy(np.log(total + 3e-4).astype(np.float32))[None]
+    smooth = np.stack([gaussian_filter(t, 0.7) for t in total]) / (2 * len(files) * PRIOR_STEP**3)
+    return torch.from_numpy(np.log(smooth + 3e-4).astype(np.float32))[None]
 
 
 class PoolDataset(IterableDataset[dict[str, torch.Tensor]]):
@@ -315,7 +315,7 @@ def _varied(
     if rng.random() < 0.5:
         cta += rng.normal(0, rng.uniform(0, 15), cta.shape).astype(np.float32)
     item["cta"] = cta
-    item["has_ncct"] = np.float32(rng.random() >= config.ncct_dropped)
+    item["has_ncct"] = np.asarray(rng.random() >= config.ncct_dropped, dtype=np.float32)
     return item
 
 
