@@ -64,11 +64,32 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Scene:
+    """A posed head and what is to be marked in it."""
+
+    volume: Volume
+    pose: HeadPose
+    modality: Literal["CTA", "NCCT"]
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Analysis:
-    """A result, and what its pictures are drawn from (None where no head was found)."""
+    """A result, and what its pictures are drawn from (None where no head was found).
+
+    Pictures come after the answer: the head is resampled for them only when `view` is called.
+    """
 
     result: StudyResult
-    view: HeadView | None = None
+    scene: Scene | None = None
+
+    def view(self) -> HeadView | None:
+        """Resample the head for the pictures."""
+        if self.scene is None:
+            return None
+        array = to_head(self.scene.volume, self.scene.pose, PICTURE_GRID)
+        grid = PICTURE_GRID
+        return HeadView(array, grid.origin, grid.spacing, self.scene.modality, self.scene.marks)
 
 
 @dataclass(slots=True)
@@ -124,15 +145,15 @@ def analyse(study: Study, detector: Detector) -> Analysis:
         return Analysis(_not_analysed(study, reasons, clock, model=model, pose=pose))
 
     if study.cta is None:
-        view = _view(volume, pose, "NCCT", clock)
-        return Analysis(_not_analysed(study, reasons, clock, model=model, pose=pose), view)
+        scene = Scene(volume, pose, "NCCT")
+        return Analysis(_not_analysed(study, reasons, clock, model=model, pose=pose), scene)
     with clock.stage("resample"):
         box = to_head(study.cta, pose)
     with clock.stage("acceptance"):
         reasons += (*check_coverage(study.cta, pose), *check_contrast(box))
     if _rejected(reasons):
-        view = _view(study.cta, pose, "CTA", clock)
-        return Analysis(_not_analysed(study, reasons, clock, model=model, pose=pose), view)
+        scene = Scene(study.cta, pose, "CTA")
+        return Analysis(_not_analysed(study, reasons, clock, model=model, pose=pose), scene)
     return _detect(study, study.cta, box, pose, reasons, detector, clock)
 
 
@@ -153,7 +174,6 @@ def _detect(
     with clock.stage("decision"):
         findings = _findings(detection, cta, pose)
         marks = tuple(Mark(f.segment, f.side, f.probability, f.position) for f in detection.findings)
-    view = _view(cta, pose, "CTA", clock, marks)
     result = StudyResult(
         software_version=__version__,
         study_instance_uid=study.study_instance_uid,
@@ -171,7 +191,7 @@ def _detect(
         model=_model_ref(detector),
         timings_s=clock.rounded(),
     )
-    return Analysis(result, view)
+    return Analysis(result, Scene(cta, pose, "CTA", marks))
 
 
 def score_folder(folder: Path, out: Path, *, detector: Detector) -> StudyResult:
@@ -201,7 +221,8 @@ def score_folder(folder: Path, out: Path, *, detector: Detector) -> StudyResult:
         analysis = analyse(study, detector)
         clock.spent = dict(analysis.result.timings_s)
         with clock.stage("pictures"):
-            names = write_key_images(analysis.result, analysis.view, out) if analysis.view else ()
+            view = analysis.view()
+            names = write_key_images(analysis.result, view, out) if view else ()
         result = analysis.result.model_copy(update={"key_images": names, "timings_s": clock.rounded()})
     except PathNotFound:
         raise
@@ -317,18 +338,6 @@ def _findings(detection: Detection, cta: Volume, pose: HeadPose) -> tuple[Findin
             )
         )
     return tuple(found)
-
-
-def _view(
-    volume: Volume,
-    pose: HeadPose,
-    modality: Literal["CTA", "NCCT"],
-    clock: _Clock,
-    marks: tuple[Mark, ...] = (),
-) -> HeadView:
-    with clock.stage("pictures"):
-        array = to_head(volume, pose, PICTURE_GRID)
-    return HeadView(array, PICTURE_GRID.origin, PICTURE_GRID.spacing, modality, marks)
 
 
 def _not_analysed(

@@ -190,14 +190,14 @@ def test_without_contrast_nothing_is_asked_of_the_detector() -> None:
     analysis = pipeline.analyse(study_of(cta=scan(35.0)), detector)
     assert analysis.result.status is Status.NOT_ANALYSED
     assert codes(analysis.result) == {"no-arterial-contrast"}
-    assert analysis.view is not None and analysis.result.pose is not None
+    assert analysis.scene is not None and analysis.result.pose is not None
     assert not detector.seen
 
 
 def test_a_plain_scan_alone_is_not_analysed_but_shown() -> None:
     analysis = pipeline.analyse(study_of(cta=None, ncct=scan(35.0)), FakeDetector(suspected=False))
     assert codes(analysis.result) == {"no-arterial-contrast"}
-    assert analysis.view is not None and analysis.view.modality == "NCCT"
+    assert analysis.scene is not None and analysis.scene.modality == "NCCT"
 
 
 def test_an_unusable_cta_does_not_read_as_a_missed_bolus() -> None:
@@ -223,7 +223,7 @@ def test_a_pose_that_fails_its_gate_stops_the_route(
     known_pose(pose_of(turned(), accepted=False, support=support))
     analysis = pipeline.analyse(study_of(), FakeDetector(suspected=False))
     assert codes(analysis.result) == {code}
-    assert analysis.view is None
+    assert analysis.scene is None and analysis.view() is None
 
 
 def test_a_head_cut_off_at_the_circle_of_willis_is_not_analysed() -> None:

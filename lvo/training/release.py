@@ -1,0 +1,161 @@
+"""From a trained network to a released bundle: export, reader, calibration, thresholds, parity cases, seal."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import save_file as save_tensors
+
+from lvo.anatomy import SITES, Segment
+from lvo.detector.bundle import Calibration, Metadata, NetworkConfig, load_bundle, seal
+from lvo.detector.detect import load_detector
+from lvo.detector.evidence import EVIDENCE_GRID
+from lvo.detector.onnx_backend import OnnxBackend
+from lvo.detector.torch_backend import Probabilities
+from lvo.detector.torch_network import make_network
+from lvo.imaging.resample import HEAD_BOX
+from lvo.study import INTENDED_USE
+from lvo.training.checkpoint import average_weights, latest
+from lvo.training.reader import ReaderConfig, Readings, fit_platt, out_of_fold, train_reader
+
+NAME = "lao-cta"
+INPUT_FORMAT = (
+    "cta: HU in the head-frame box, float32 (1, 1, 96, 112, 112), axes (z up, y to the back, x to the patient's "
+    "left), 1 mm; ncct: the same at 2 mm, (1, 1, 48, 56, 56), zeros where there is none; has_ncct: (1, 1), 1 or 0"
+)
+PARITY_CASES = 4
+
+
+def export_network(run: Path, pose: Path, out: Path, network: NetworkConfig) -> None:
+    """Write the networks of a bundle: ``models/*.onnx`` and ``*.safetensors``.
+
+    Weights are rounded to half precision first, so that both files hold the same numbers.
+
+    Parameters
+    ----------
+    run : folder of the training run; its newest running average is released.
+    pose : folder with ``pose.onnx`` and ``pose.safetensors``.
+    """
+    models = out / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.half().contiguous() for k, v in average_weights(latest(run)).items()}
+    save_tensors(weights, models / "vessels.safetensors")
+    body = make_network(network)
+    body.load_state_dict({k: v.float() for k, v in weights.items()})
+    small, box = EVIDENCE_GRID.shape, HEAD_BOX.shape
+    example = (torch.zeros(1, 1, *box), torch.zeros(1, 1, *small), torch.ones(1, 1))
+    program = torch.onnx.export(
+        Probabilities(body).eval(),
+        example,
+        input_names=["cta", "ncct", "has_ncct"],
+        output_names=["probabilities"],
+        dynamo=True,
+        external_data=False,
+    )
+    assert program is not None
+    program.save(models / "vessels.onnx", external_data=False)
+    for name in ("pose.onnx", "pose.safetensors"):
+        if (pose / name).resolve() != (models / name).resolve():
+            shutil.copyfile(pose / name, models / name)
+
+
+def network_of(out: Path, network: NetworkConfig) -> OnnxBackend:
+    """The exported network of a bundle that is not finished yet."""
+    write_metadata(out, Metadata(name=NAME, version="0.0.0", intended_use=INTENDED_USE, trained_on="unfinished",
+                                 input_format=INPUT_FORMAT, network=network, study=Calibration(), sites={},
+                                 study_threshold=1.0, site_threshold=1.0))  # fmt: skip
+    seal(out)
+    return OnnxBackend(load_bundle(out), torch.get_num_threads())
+
+
+def finish_bundle(
+    out: Path,
+    readings: Readings,
+    config: ReaderConfig,
+    network: NetworkConfig,
+    *,
+    version: str,
+    trained_on: str,
+) -> dict[str, float]:
+    """Train the reader, calibrate, set thresholds, store parity cases, seal; returns the internal figures."""
+    logits = out_of_fold(readings, config)
+    any_site = readings.sites.max(axis=1)
+    study = fit_platt(logits[:, -1], any_site)
+    sites = {s: _site_calibration(s, logits, readings) for s in Segment}
+    p = 1 / (1 + np.exp(-(study.slope * logits[:, -1] + study.offset)))
+    metadata = Metadata(
+        name=NAME,
+        version=version,
+        intended_use=INTENDED_USE,
+        trained_on=trained_on,
+        input_format=INPUT_FORMAT,
+        network=network,
+        study=study,
+        sites=sites,
+        study_threshold=round(float(np.quantile(p[any_site == 0], config.specificity)), 4),
+        site_threshold=config.site_threshold,
+    )
+    save_arrays(train_reader(readings, config), out / "models" / "reader.safetensors")
+    write_metadata(out, metadata)
+    _store_parity(out, config)
+    seal(out)
+    return {
+        "patients": float(len(any_site)),
+        "auc": _auc(p[any_site == 1], p[any_site == 0]),
+        "sensitivity": float((p[any_site == 1] >= metadata.study_threshold).mean()),
+        "study_threshold": metadata.study_threshold,
+    }
+
+
+def write_metadata(out: Path, metadata: Metadata) -> None:
+    """Write ``configs/metadata.json``."""
+    (out / "configs").mkdir(parents=True, exist_ok=True)
+    text = json.dumps(metadata.model_dump(mode="json"), indent=2)
+    (out / "configs" / "metadata.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _site_calibration(segment: Segment, logits: npt.NDArray[np.float32], readings: Readings) -> Calibration:
+    columns = [i for i, (s, _) in enumerate(SITES) if s is segment]
+    return fit_platt(logits[:, columns].ravel(), readings.sites[:, columns].ravel())
+
+
+def _store_parity(out: Path, config: ReaderConfig) -> None:
+    """Inputs and answers that every later start must reproduce; half of the cases without an NCCT."""
+    (out / "parity").mkdir(exist_ok=True)
+    files = sorted(config.patients.pool.glob("[0-9]*.npz"))[:: max(1, config.patients.per_head)][
+        :PARITY_CASES
+    ]
+    cta, ncct = [], []
+    for path in files:
+        with np.load(path) as item:
+            cta.append(item["cta"])
+            ncct.append(item["ncct"].repeat(2, 0).repeat(2, 1).repeat(2, 2))
+    has = np.arange(len(cta)) % 2 == 0
+    (out / "parity" / "cases.npz").unlink(missing_ok=True)
+    seal(out)
+    detector = load_detector(out, "cpu")
+    answers = [
+        detector.detect(c.astype(np.float32), n.astype(np.float32) if h else None)
+        for c, n, h in zip(cta, ncct, has, strict=True)
+    ]
+    np.savez_compressed(
+        out / "parity" / "cases.npz",
+        cta=np.stack(cta),
+        ncct=np.stack(ncct),
+        has_ncct=has,
+        study=np.array([a.probability for a in answers]),
+        sites=np.array([[p for _, _, p in a.segments] for a in answers]),
+        suspected=np.array([a.suspected for a in answers]),
+    )
+
+
+def _auc(positive: npt.NDArray[np.float64], negative: npt.NDArray[np.float64]) -> float:
+    return float(
+        (positive[:, None] > negative[None]).mean() + 0.5 * (positive[:, None] == negative[None]).mean()
+    )
