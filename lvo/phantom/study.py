@@ -56,7 +56,7 @@ class Scan:
         centre = (self.pose @ [0.0, 20.0, 0.0, 1.0])[:3]
         affine[:2, 3] = centre[:2] - pixel * (self.matrix - 1) / 2
         affine[2, 3] = self.coverage[0]
-        count = int((self.coverage[1] - self.coverage[0]) / step_mm) + 1
+        count = int((self.coverage[1] - self.coverage[0]) / step_mm + 1e-6) + 1
         return affine, (count, self.matrix, self.matrix)
 
 

@@ -103,8 +103,7 @@ def test_clot_and_lumen_have_the_attenuation_they_should(patient, lattice, befor
 
 def test_labels_name_the_vessel_on_its_side(patient, lattice, before):
     truth = before[1]
-    z, y, x = np.indices(lattice.shape)
-    lateral = lattice.affine[0, 2] * x + lattice.affine[0, 3]
+    lateral = lattice.affine[0, 2] * np.indices(lattice.shape)[2] + lattice.affine[0, 3]
     left = lateral[truth.vessel == SITE_INDEX[Segment.M1, Side.LEFT]]
     right = lateral[truth.vessel == SITE_INDEX[Segment.M1, Side.RIGHT]]
     assert len(left) > 30 and len(right) > 30 and left.min() > 0 > right.max()
