@@ -111,6 +111,10 @@ def phantom(
             metavar="SIDE:SEGMENT", help="An occlusion in every study, as left:M1; may be repeated."
         ),
     ] = None,
+    matrix: Annotated[int, typer.Option(min=64, max=1024, help="Rows and columns; fewer is faster.")] = 512,
+    slices: Annotated[
+        int | None, typer.Option(min=32, max=2000, help="CTA slices; left out, the drawn slice spacing decides.")
+    ] = None,
 ) -> None:
     """Write synthetic code-stroke studies as DICOM, with their truth."""
     with _plain_errors():
@@ -119,7 +123,7 @@ def phantom(
         from lvo.phantom.study import write_studies
 
         try:
-            write_studies(out, count=count, seed=seed, occlusions=places)
+            write_studies(out, count=count, seed=seed, occlusions=places, matrix=matrix, slices=slices)
         except AtlasMissing as error:
             raise UsageError(str(error)) from error
         studies = "study" if count == 1 else "studies"
