@@ -30,6 +30,7 @@ from lvo.errors import BundleInvalid
 CHECKSUMS = "SHA256SUMS"
 _MODEL_VARIABLE = "LVO_MODEL"
 _DEFAULT = "lao-cta"
+_ROOMS = ("configs", "models", "parity")
 
 
 class _Strict(BaseModel):
@@ -118,6 +119,11 @@ def load_bundle(path: Path | None = None) -> Bundle:
         file = folder / name
         if not file.is_file() or _sha256(file) != digest:
             raise BundleInvalid(f"({name} in {folder} is missing or altered)")
+    for file in (p for room in _ROOMS for p in (folder / room).rglob("*") if p.is_file()):
+        if file.relative_to(folder).as_posix() not in expected:
+            raise BundleInvalid(
+                f"({file.relative_to(folder).as_posix()} in {folder} is not listed in {CHECKSUMS})"
+            )
     try:
         metadata = Metadata.model_validate(json.loads((folder / "configs/metadata.json").read_text("utf-8")))
     except (OSError, ValueError, ValidationError) as error:

@@ -1,0 +1,93 @@
+"""A small sealed bundle, and evidence drawn by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from lvo.anatomy import SITES, Segment, Side
+from lvo.detector.bundle import Metadata, seal
+from lvo.detector.evidence import EVIDENCE_GRID, FEATURES, VESSEL_CLASSES, Evidence
+
+STRONGEST_CLOT = 8
+"""Column of `site_features`: the four voxels of a site where clot is likeliest."""
+Build = Callable[..., Evidence]
+
+
+@pytest.fixture
+def metadata() -> Metadata:
+    return Metadata.model_validate(
+        {
+            "name": "test",
+            "version": "1.2.3",
+            "intended_use": "tests",
+            "trained_on": "nothing",
+            "input_format": "head box",
+            "network": {},
+            "study": {},
+            "sites": {},
+            "study_threshold": 0.6,
+            "site_threshold": 0.3,
+        }
+    )
+
+
+@pytest.fixture
+def bundle_folder(tmp_path: Path, metadata: Metadata) -> Path:
+    """A sealed bundle whose reader looks only at the strongest clot of each site."""
+    folder = tmp_path / "bundle"
+    for name in ("configs", "models"):
+        (folder / name).mkdir(parents=True)
+    (folder / "configs" / "metadata.json").write_text(json.dumps(metadata.model_dump(mode="json")))
+    (folder / "models" / "pose.onnx").write_bytes(b"not read here")
+    weight = np.zeros((len(SITES) + 1, len(SITES), FEATURES), np.float32)
+    for site in range(len(SITES)):
+        weight[[site, -1], site, STRONGEST_CLOT] = 10
+    save_file(
+        {
+            "mean": np.zeros((len(SITES), FEATURES), np.float32),
+            "spread": np.ones((len(SITES), FEATURES), np.float32),
+            "0.0.weight": weight.reshape(len(SITES) + 1, -1),
+            "0.0.bias": np.full(len(SITES) + 1, -5, np.float32),
+        },
+        folder / "models" / "reader.safetensors",
+    )
+    seal(folder)
+    return folder
+
+
+def places() -> np.ndarray:
+    """Head-frame (x, y, z) of every voxel of EVIDENCE_GRID, shape (z, y, x, 3)."""
+    index = np.stack(np.meshgrid(*map(np.arange, EVIDENCE_GRID.shape), indexing="ij"), -1)
+    return index @ EVIDENCE_GRID.affine[:3, :3].T + EVIDENCE_GRID.affine[:3, 3]
+
+
+@pytest.fixture
+def make_evidence() -> Build:
+    """Both M1 as lit tubes, with what is asked for: balls of clot or missing lumen at (x, y, z), radius."""
+
+    def build(
+        clot: tuple[tuple[tuple[float, float, float], float], ...] = (),
+        missing: tuple[tuple[tuple[float, float, float], float], ...] = (),
+    ) -> Evidence:
+        where = places()
+        vessel = np.zeros((VESSEL_CLASSES, *EVIDENCE_GRID.shape), np.float32)
+        for side, sign in ((Side.LEFT, 1), (Side.RIGHT, -1)):  # x from 10 to 35 mm on each side
+            x, y, z = np.moveaxis(where - (sign * 22.5, -3, 15), -1, 0)
+            inside = np.hypot(np.hypot(np.clip(np.abs(x) - 12.5, 0, None), y), z) < 2.6
+            vessel[1 + SITES.index((Segment.M1, side))] = 0.95 * inside
+        vessel[0] = 1 - vessel.sum(axis=0)
+        states = np.zeros((3, *EVIDENCE_GRID.shape), np.float32)
+        for row, balls in ((1, missing), (2, clot)):
+            for centre, radius in balls:
+                states[row][np.linalg.norm(where - centre, axis=-1) < radius] = 0.9
+        states[0] = 1 - states[1:].sum(axis=0)
+        bright = np.where((vessel[0] < 0.5) & (states[0] > 0.5), 350, 40).astype(np.float32)
+        return Evidence(vessel, *states, bright)
+
+    return build
