@@ -21,6 +21,9 @@ from torch.nn import functional
 from lvo.imaging.pose_input import CHANNELS, MULTIPLE, settings
 from lvo.training.pose_data import BankedHead, Sample, bank_head, nothing, sample
 
+_FIRST_HEADS = 16
+_STEPS_PER_HEAD = 10
+
 
 class PoseTraining(BaseModel):
     """Everything a pose training run may change."""
@@ -110,8 +113,7 @@ def train(config: PoseTraining, out: Path) -> Path:
     optimiser = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=1e-3)
     start = _resume(out / "checkpoint.pt", model, optimiser)
     rng = np.random.default_rng([config.seed, start])
-    bank = [bank_head(np.random.default_rng([config.seed, 7, n])) for n in range(config.heads)]
-    _loop(config, out, model, optimiser, bank, rng, start)
+    _loop(config, out, model, optimiser, rng, start)
     weights = out / "pose.safetensors"
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, weights)
     return weights
@@ -122,11 +124,11 @@ def _loop(
     out: Path,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
-    bank: list[BankedHead],
     rng: np.random.Generator,
     start: int,
 ) -> None:
     """Steps until their number or the time is up; the learning rate follows whichever comes first."""
+    bank: list[BankedHead] = []
     began = time.monotonic()
     errors: list[float] = []
     with (out / "log.csv").open("a", newline="", encoding="utf-8") as stream:
@@ -138,6 +140,7 @@ def _loop(
             warm = min(1.0, (step - start + 1) / 100)
             for group in optimiser.param_groups:
                 group["lr"] = config.learning_rate * warm * (0.5 * (1 + math.cos(math.pi * gone)) + 0.005)
+            _grow(bank, config, step - start)
             batch = draw_batch(rng, bank, config)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
                 output = model(batch.image)
@@ -154,6 +157,13 @@ def _loop(
             if (step + 1) % config.checkpoint_every == 0:
                 state = {"step": step + 1, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
                 torch.save(state, out / "checkpoint.pt")
+
+
+def _grow(bank: list[BankedHead], config: PoseTraining, step: int) -> None:
+    """Add heads while training goes on, so that it need not wait for all of them."""
+    due = min(config.heads, _FIRST_HEADS + step // _STEPS_PER_HEAD)
+    while len(bank) < due:
+        bank.append(bank_head(np.random.default_rng([config.seed, 7, len(bank)])))
 
 
 def _resume(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> int:

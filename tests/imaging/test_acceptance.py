@@ -24,7 +24,8 @@ def brain(artery_hu=None, vein_hu=None):
     rng = np.random.default_rng(0)
     head = (35 + rng.normal(0, 8, HEAD_BOX.shape)).astype(np.float32)
     head[:25] = 1000
-    for hu, (k, j), span in ((artery_hu, (50, 50), (30, 80)), (vein_hu, (85, 95), (50, 62))):
+    lines = (artery_hu, (50, 50), (25, 85)), (artery_hu, (60, 60), (25, 85)), (vein_hu, (85, 95), (50, 62))
+    for hu, (k, j), span in lines:
         if hu is not None:
             head[k - 2 : k + 2, j - 2 : j + 2, slice(*span)] = hu
     return head
@@ -62,8 +63,12 @@ def test_arterial_phase_passes_and_is_measured():
     assert measure_contrast(brain(artery_hu=350)).artery_hu == pytest.approx(350, abs=5)
 
 
+def test_weak_contrast_is_a_caution():
+    assert codes(check_contrast(brain(artery_hu=165))) == [("weak-arterial-contrast", "caution")]
+
+
 def test_bright_veins_are_a_caution():
-    assert codes(check_contrast(brain(artery_hu=180, vein_hu=260))) == [("late-phase", "caution")]
+    assert codes(check_contrast(brain(artery_hu=250, vein_hu=240))) == [("late-phase", "caution")]
 
 
 def test_an_empty_box_is_no_contrast():

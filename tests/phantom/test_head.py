@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from lvo.phantom import atlas
-from lvo.phantom.head import sample_deformation, sample_head
+from lvo.phantom.deformation import sample_deformation
+from lvo.phantom.head import sample_head
 
 needs_atlas = pytest.mark.skipif(
     atlas.atlas_path() is None, reason="spm-runtime, which holds the head atlas, is not installed"
