@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pydicom
 
 from lvo.study import Volume
 
-SHAPE = (64, 48, 48)
+SHAPE = (56, 48, 48)
 STEP, PIXEL = 1.5, 4.5
 
 
@@ -23,8 +24,9 @@ def affine(step: float, shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
     return out
 
 
+@cache
 def head(*, contrast: bool = True, shape: tuple[int, int, int] = SHAPE, step: float = STEP) -> Volume:
-    """HU of an ellipsoid head: air, scalp, skull, brain, vessels, and a metal marker on the left."""
+    """HU of an ellipsoid head: scalp, skull, brain, vessels, and a metal marker on the left; read only."""
     aff = affine(step, shape)
     index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
     x, y, z = np.moveaxis(index @ aff[:3, :3].T + aff[:3, 3], -1, 0)
@@ -37,7 +39,9 @@ def head(*, contrast: bool = True, shape: tuple[int, int, int] = SHAPE, step: fl
         for across in (-30, -15, 15, 30):
             hu[(np.hypot(x - across, y) < 6) & (radius < 0.7)] = 320
     hu[(np.abs(x - 40) < 5) & (np.abs(y + 20) < 5) & (np.abs(z - 10) < 4)] = 2500
-    return Volume(hu.astype(np.int16), aff)
+    array = hu.astype(np.int16)
+    array.flags.writeable = aff.flags.writeable = False  # one head is shared by many tests
+    return Volume(array, aff)
 
 
 def edit(path: Path, change: Callable[[pydicom.Dataset], None]) -> None:
