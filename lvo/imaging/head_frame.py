@@ -28,8 +28,8 @@ F64 = npt.NDArray[np.float64]
 
 # The gate. Distances in head-frame mm.
 MIN_CELLS = 600
-MAX_RESIDUAL_MM = 7.0
-MIN_SUPPORT = 0.7
+MAX_RESIDUAL_MM = 9.0
+MIN_SUPPORT = 0.6
 SCALE_RANGE = (0.75, 1.3)
 MIN_EXTENT_MM = (70.0, 80.0, 30.0)
 MAX_CHANGE_MM = 12.0

@@ -6,7 +6,7 @@ import pytest
 from lvo.imaging.head_frame import HeadFramer
 from lvo.imaging.pose_fit import rotation_from_angles
 from lvo.imaging.pose_input import coarse_lps, encode, thin
-from lvo.imaging.resample import points_to_head
+from lvo.imaging.resample import Grid, points_to_head, to_head
 from lvo.phantom import atlas
 from lvo.phantom.head import sample_head
 from lvo.study import Volume
@@ -154,5 +154,21 @@ def test_real_heads_are_found_and_level(framer, name):
     assert volume is not None
     pose = framer(volume)
     assert pose.accepted
-    assert abs(pose.roll_deg) < 10
-    assert abs(pose.yaw_deg) < 10
+    here = symmetry(volume, pose)
+    for roll, yaw, shift in ((6, 0, 0), (-6, 0, 0), (0, 6, 0), (0, -6, 0), (0, 0, 6), (0, 0, -6)):
+        assert symmetry(volume, turned(pose, roll, yaw, shift)) < here
+
+
+def turned(pose, roll, yaw, shift):
+    """The pose of a head frame that is rotated (degrees) and shifted (mm to the left) against this one."""
+    extra = np.eye(4)
+    extra[:3, :3] = rotation_from_angles(0, roll, yaw)
+    extra[0, 3] = shift
+    return pose.model_copy(update={"matrix": tuple(map(tuple, extra @ np.array(pose.matrix)))})
+
+
+def symmetry(volume, pose):
+    """Correlation of left and right half of the head, each the mirror of the other if it is level."""
+    head = to_head(volume, pose, Grid((40, 80, 76), 2.0, (-75.0, -80.0, -20.0)))
+    head = np.clip(head, -200, 600)
+    return np.corrcoef(head.ravel(), head[..., ::-1].ravel())[0, 1]
