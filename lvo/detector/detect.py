@@ -28,7 +28,7 @@ class Backend(Protocol):
     name: str
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
-        """Probabilities, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x)."""
+        """Logits, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x)."""
         ...
 
 

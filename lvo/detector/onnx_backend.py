@@ -19,8 +19,7 @@ class OnnxBackend:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # The arena keeps the peak of every shape it has seen (onnxruntime #11627).
-        options.enable_cpu_mem_arena = False
+        # The memory arena stays on: the input shape never changes, so it does not grow (onnxruntime #11627).
         path = bundle.path / "models" / "vessels.onnx"
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -28,6 +27,6 @@ class OnnxBackend:
             raise BundleInvalid(f"({path.name} cannot be loaded: {type(error).__name__})") from error
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
-        """Probabilities, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x)."""
+        """Logits, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x)."""
         (out,) = self._session.run(None, inputs)
         return np.asarray(out[0], dtype=np.float32)

@@ -17,7 +17,6 @@ from lvo.detector.bundle import Calibration, Metadata, NetworkConfig, load_bundl
 from lvo.detector.detect import load_detector
 from lvo.detector.evidence import EVIDENCE_GRID
 from lvo.detector.onnx_backend import OnnxBackend
-from lvo.detector.torch_backend import Probabilities
 from lvo.detector.torch_network import make_network
 from lvo.imaging.resample import HEAD_BOX
 from lvo.study import INTENDED_USE
@@ -51,10 +50,10 @@ def export_network(run: Path, pose: Path, out: Path, network: NetworkConfig) -> 
     small, box = EVIDENCE_GRID.shape, HEAD_BOX.shape
     example = (torch.zeros(1, 1, *box), torch.zeros(1, 1, *small), torch.ones(1, 1))
     program = torch.onnx.export(
-        Probabilities(body).eval(),
+        body.eval(),
         example,
         input_names=["cta", "ncct", "has_ncct"],
-        output_names=["probabilities"],
+        output_names=["logits"],
         dynamo=True,
         external_data=False,
     )

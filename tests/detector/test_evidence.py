@@ -58,15 +58,18 @@ def test_a_volume_of_another_shape_is_refused(which):
         network_input(*((wrong, right) if which == "cta" else (right, wrong)))
 
 
-def test_the_output_of_the_network_is_split():
-    out = np.random.default_rng(0).random((VESSEL_CLASSES + STATE_CHANNELS, *EVIDENCE_GRID.shape))
+def test_the_output_of_the_network_becomes_probabilities():
+    out = np.random.default_rng(0).normal(0, 3, (VESSEL_CLASSES + STATE_CHANNELS, *EVIDENCE_GRID.shape))
+    out[3] += 60.0  # far beyond what exp can hold when squared
     cta = np.zeros(HEAD_BOX.shape, np.float32)
     cta[21, 30, 41] = 500
     evidence = Evidence.from_network(out.astype(np.float32), cta)
-    np.testing.assert_array_equal(evidence.clot, out[-1].astype(np.float32))
-    np.testing.assert_array_equal(evidence.lit, out[VESSEL_CLASSES].astype(np.float32))
+    np.testing.assert_allclose(evidence.vessel.sum(0), 1, rtol=1e-5)
+    np.testing.assert_allclose(evidence.lit + evidence.missing + evidence.clot, 1, rtol=1e-5)
+    assert (evidence.vessel.argmax(0) == 3).all()
+    odds = np.log(evidence.clot / evidence.lit)
+    np.testing.assert_allclose(odds, (out[-1] - out[VESSEL_CLASSES]), rtol=1e-3, atol=1e-3)
     assert evidence.bright[10, 15, 20] == 500 and evidence.bright.sum() == 500
-    np.testing.assert_allclose(evidence.arteries, out[1 : VESSEL_CLASSES - 1].sum(0), rtol=1e-5)
 
 
 def test_features_are_finite_and_tell_the_sides_apart(make_evidence):
