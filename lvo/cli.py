@@ -113,7 +113,8 @@ def phantom(
     ] = None,
     matrix: Annotated[int, typer.Option(min=64, max=1024, help="Rows and columns; fewer is faster.")] = 512,
     slices: Annotated[
-        int | None, typer.Option(min=32, max=2000, help="CTA slices; left out, the drawn slice spacing decides.")
+        int | None,
+        typer.Option(min=32, max=2000, help="CTA slices; left out, the drawn slice spacing decides."),
     ] = None,
 ) -> None:
     """Write synthetic code-stroke studies as DICOM, with their truth."""
