@@ -21,7 +21,8 @@ class Drawn:
     name = "drawn"
 
     def __init__(self, evidence):
-        self.out = np.concatenate([evidence.vessel, [evidence.lit, evidence.missing, evidence.clot]])
+        drawn = np.concatenate([evidence.vessel, [evidence.lit, evidence.missing, evidence.clot]])
+        self.out = np.log(drawn.clip(1e-7))  # logits whose softmax is what was drawn
         self.seen = None
 
     def __call__(self, inputs):
