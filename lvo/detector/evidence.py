@@ -51,7 +51,7 @@ class Evidence:
 
     @classmethod
     def from_network(cls, logits: FloatArray, cta: FloatArray) -> Evidence:
-        """Turn the network's output, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x), into probabilities."""
+        """Probabilities from the network's output, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x)."""
         lit, missing, clot = _softmax(logits[VESSEL_CLASSES:])
         return cls(_softmax(logits[:VESSEL_CLASSES]), lit, missing, clot, _blocks(cta).max(axis=(1, 3, 5)))
 
@@ -129,7 +129,7 @@ def _blocks(a: FloatArray) -> FloatArray:
 
 
 def _softmax(logits: FloatArray) -> FloatArray:
-    """Over the first axis; here rather than in the network, where ONNX Runtime takes a quarter of a run for it."""
+    """Over the first axis; here, because in the network ONNX Runtime takes a quarter of a run for it."""
     p = np.exp(logits - logits.max(axis=0))
     p /= p.sum(axis=0)
     return np.asarray(p, dtype=np.float32)
