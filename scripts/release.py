@@ -1,7 +1,8 @@
 """Make a released bundle of a trained network.
 
-``scripts/release.py --run runs/detector --network configs/train/detector.yaml --config configs/train/reader.yaml
---pose models/lao-cta/models --out models/lao-cta --version 0.1.0 [--make-patients N]``
+``scripts/release.py --run runs/detector --network configs/train/detector.yaml
+--config configs/train/reader.yaml --pose models/lao-cta/models --out models/lao-cta --version 0.1.0
+[--make-patients]``
 
 Exports the network, reads fresh patients with it, trains and calibrates the reader, stores parity cases and
 seals the folder. The model card (``docs/README.md``) is written by hand and must be there before sealing.
@@ -34,7 +35,8 @@ def main() -> int:
     ):
         parser.add_argument(f"--{name}", type=Path, required=True, help=note)
     parser.add_argument("--version", required=True)
-    parser.add_argument("--make-patients", action="store_true", help="first make the reader's missing patients")
+    note = "first make the reader's missing patients"
+    parser.add_argument("--make-patients", action="store_true", help=note)
     arguments = parser.parse_args()
     try:
         network = read_config(arguments.network, RunConfig)
@@ -46,7 +48,8 @@ def main() -> int:
         readings = read_pool(network_of(arguments.out, network.network), config)
         trained_on = (
             f"synthetic patients only: {network.steps} steps over a pool of phantoms from seed "
-            f"{network.data.first_seed}; reader on {len(readings.sites)} from seed {config.patients.first_seed}"
+            f"{network.data.first_seed}; reader on {len(readings.sites)} from seed "
+            f"{config.patients.first_seed}"
         )
         figures = finish_bundle(
             arguments.out, readings, config, network.network, version=arguments.version, trained_on=trained_on

@@ -1,9 +1,10 @@
 """Write phantoms as DICOM, score each by the whole route, keep truth and results, drop the pixels.
 
-``scripts/score_phantoms.py --seed 5000000 --count 300 --out runs/benchmark [--matrix 256] [--part 0 --parts 2]``
+``scripts/score_phantoms.py --seed 5000000 --count 300 --out runs/benchmark [--matrix 256]
+[--part 0 --parts 2]``
 
-Then ``scripts/benchmark.py --truth OUT/truth.csv --results OUT --out report.md``. Parts share an output folder
-and each writes ``truth-<part>.csv``; the last one to finish joins them.
+Then ``scripts/benchmark.py --truth OUT/truth.csv --results OUT --out report.md``. Parts share an output
+folder and each writes ``truth-<part>.csv``; the last one to finish joins them.
 """
 
 from __future__ import annotations

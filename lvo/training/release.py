@@ -1,4 +1,4 @@
-"""From a trained network to a released bundle: export, reader, calibration, thresholds, parity cases, seal."""
+"""From a trained network to a released bundle: export, reader, calibration, thresholds, parity, seal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors.torch import save_file as save_tensors
 
 from lvo.anatomy import SITES, Segment
 from lvo.detector.bundle import Calibration, Metadata, NetworkConfig, load_bundle, seal
-from lvo.detector.detect import load_detector
+from lvo.detector.detect import Detection, load_detector
 from lvo.detector.evidence import EVIDENCE_GRID
 from lvo.detector.onnx_backend import OnnxBackend
 from lvo.detector.torch_network import make_network
@@ -25,10 +25,14 @@ from lvo.training.reader import ReaderConfig, Readings, fit_platt, out_of_fold, 
 
 NAME = "lao-cta"
 INPUT_FORMAT = (
-    "cta: HU in the head-frame box, float32 (1, 1, 96, 112, 112), axes (z up, y to the back, x to the patient's "
-    "left), 1 mm; ncct: the same at 2 mm, (1, 1, 48, 56, 56), zeros where there is none; has_ncct: (1, 1), 1 or 0"
+    "cta: HU in the head-frame box, float32 (1, 1, 96, 112, 112), axes (z up, y to the back, x to the "
+    "patient's left), 1 mm; ncct: the same at 2 mm, (1, 1, 48, 56, 56), zeros where there is none; "
+    "has_ncct: (1, 1), 1 or 0"
 )
 PARITY_CASES = 6
+PARITY_CANDIDATES = 60
+PARITY_MARGIN = 0.005
+"""A parity case lies at least this far from the study threshold."""
 
 
 def export_network(run: Path, pose: Path, out: Path, network: NetworkConfig) -> None:
@@ -66,9 +70,19 @@ def export_network(run: Path, pose: Path, out: Path, network: NetworkConfig) -> 
 
 def network_of(out: Path, network: NetworkConfig) -> OnnxBackend:
     """The exported network of a bundle that is not finished yet."""
-    write_metadata(out, Metadata(name=NAME, version="0.0.0", intended_use=INTENDED_USE, trained_on="unfinished",
-                                 input_format=INPUT_FORMAT, network=network, study=Calibration(), sites={},
-                                 study_threshold=1.0, site_threshold=1.0))  # fmt: skip
+    unfinished = Metadata(
+        name=NAME,
+        version="0.0.0",
+        intended_use=INTENDED_USE,
+        trained_on="unfinished",
+        input_format=INPUT_FORMAT,
+        network=network,
+        study=Calibration(),
+        sites={},
+        study_threshold=1.0,
+        site_threshold=1.0,
+    )
+    write_metadata(out, unfinished)
     seal(out)
     return OnnxBackend(load_bundle(out), torch.get_num_threads())
 
@@ -125,33 +139,42 @@ def _site_calibration(segment: Segment, logits: npt.NDArray[np.float32], reading
 
 
 def _store_parity(out: Path, config: ReaderConfig) -> None:
-    """Inputs and answers that every later start must reproduce; half of the cases without an NCCT."""
+    """Inputs and answers that every later start must reproduce: both decisions, with and without an NCCT."""
     (out / "parity").mkdir(exist_ok=True)
-    files = sorted(config.patients.pool.glob("[0-9]*.npz"))[:: max(1, config.patients.per_head)][
-        :PARITY_CASES
-    ]
-    cta, ncct = [], []
-    for path in files:
-        with np.load(path) as item:
-            cta.append(item["cta"] // 8 * 8)  # without the noise in the last bits it packs to a quarter
-            ncct.append((item["ncct"] // 4 * 4).repeat(2, 0).repeat(2, 1).repeat(2, 2))
-    has = np.arange(len(cta)) % 2 == 0
     (out / "parity" / "cases.npz").unlink(missing_ok=True)
     seal(out)
     detector = load_detector(out, "cpu")
-    answers = [
-        detector.detect(c.astype(np.float32), n.astype(np.float32) if h else None)
-        for c, n, h in zip(cta, ncct, has, strict=True)
-    ]
+    # One patient of each head; the heads lie `per_head` files apart.
+    files = sorted(config.patients.pool.glob("[0-9]*.npz"))[:: max(1, config.patients.per_head)]
+    kept: list[tuple[npt.NDArray[np.int16], npt.NDArray[np.int16], bool, Detection]] = []
+    for n, path in enumerate(files[:PARITY_CANDIDATES]):
+        cta, ncct = _parity_input(path)
+        has = n % 2 == 0
+        answer = detector.detect(cta.astype(np.float32), ncct.astype(np.float32) if has else None)
+        # At the threshold the last bits would decide, and they differ between devices.
+        clear = abs(answer.probability - detector.bundle.metadata.study_threshold) > PARITY_MARGIN
+        alike = [h for _, _, h, a in kept if a.suspected == answer.suspected]
+        if clear and len(alike) < PARITY_CASES // 2 and alike.count(has) < (PARITY_CASES // 2 + 1) // 2:
+            kept.append((cta, ncct, has, answer))
+        if len(kept) == PARITY_CASES:
+            break
     np.savez_compressed(
         out / "parity" / "cases.npz",
-        cta=np.stack(cta),
-        ncct=np.stack(ncct),
-        has_ncct=has,
-        study=np.array([a.probability for a in answers]),
-        sites=np.array([[p for _, _, p in a.segments] for a in answers]),
-        suspected=np.array([a.suspected for a in answers]),
+        cta=np.stack([cta for cta, _, _, _ in kept]),
+        ncct=np.stack([ncct for _, ncct, _, _ in kept]),
+        has_ncct=np.array([has for _, _, has, _ in kept]),
+        study=np.array([a.probability for *_, a in kept]),
+        sites=np.array([[p for _, _, p in a.segments] for *_, a in kept]),
+        suspected=np.array([a.suspected for *_, a in kept]),
     )
+
+
+def _parity_input(path: Path) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
+    """CTA and NCCT of a pool patient on HEAD_BOX, without the noise in the last bits, so that it packs well."""
+    with np.load(path) as item:
+        cta: npt.NDArray[np.int16] = item["cta"] // 8 * 8
+        ncct: npt.NDArray[np.int16] = (item["ncct"] // 4 * 4).repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    return cta, ncct
 
 
 def _auc(positive: npt.NDArray[np.float64], negative: npt.NDArray[np.float64]) -> float:
