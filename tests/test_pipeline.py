@@ -72,8 +72,11 @@ def scan(contrast_hu: float, frame: str = "9.9", z_low: float = -75.0) -> Volume
     radius = np.sqrt((x / 70) ** 2 + ((y - 10) / 85) ** 2 + ((z - 20) / 85) ** 2)
     hu = np.where(radius < 1.0, 1000.0, -1000.0)
     hu[radius < 0.93] = 35.0
-    tube = (np.abs(y) < 4) & (np.abs(z - 17) < 4) & (np.abs(x) < 40)
-    hu[tube] = contrast_hu
+    # Vessels are thin: what is as bright and thicker is taken for bone.
+    middle_cerebral = (np.abs(y) < 2) & (np.abs(z - 16.5) < 2) & (np.abs(x) < 40)
+    carotids = (np.abs(y) < 2) & (np.abs(np.abs(x) - 13.75) < 2) & (np.abs(z) < 17)
+    sylvian = (np.abs(y - 16) < 16) & (np.abs(np.abs(x) - 38.75) < 2) & (np.abs(z - 16.5) < 2)
+    hu[middle_cerebral | carotids | sylvian] = contrast_hu
     slices = tuple(
         SliceRef(f"1.2.{k}", (float(first[0]), float(first[1]), float(first[2] + SLICE_MM * k)))
         for k in range(nz)

@@ -170,7 +170,7 @@ def _store_parity(out: Path, config: ReaderConfig) -> None:
 
 
 def _parity_input(path: Path) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
-    """CTA and NCCT of a pool patient on HEAD_BOX, without the noise in the last bits, so that it packs well."""
+    """CTA and NCCT of a pool patient on HEAD_BOX, without the noise in the last bits: it packs well."""
     with np.load(path) as item:
         cta: npt.NDArray[np.int16] = item["cta"] // 8 * 8
         ncct: npt.NDArray[np.int16] = (item["ncct"] // 4 * 4).repeat(2, 0).repeat(2, 1).repeat(2, 2)
