@@ -132,7 +132,7 @@ def _fit(x: torch.Tensor, y: torch.Tensor, config: ReaderConfig) -> nn.Sequentia
         pick = torch.randint(len(x), (32,))
         loss = nn.functional.binary_cross_entropy_with_logits(net(x[pick]), y[pick], weight=weight)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
     return net.eval()
@@ -149,9 +149,9 @@ def fit_platt(logits: npt.NDArray[np.floating], truth: npt.NDArray[np.floating])
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
         loss = nn.functional.binary_cross_entropy_with_logits(theta[0] * x + theta[1], t)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    optimiser.step(closure)
     slope, offset = (float(v) for v in theta.detach())
     return Calibration(slope=max(slope, 1e-3), offset=offset)
