@@ -11,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from lvo.anatomy import SITES
 from lvo.detector.bundle import Calibration, Metadata
+from lvo.detector.evidence import FEATURES
+from lvo.errors import BundleInvalid
 
 F32 = npt.NDArray[np.float32]
 
@@ -48,8 +51,23 @@ class Reader:
 
 
 def load_reader(path: Path) -> Reader:
-    """Read ``reader.safetensors``."""
-    return reader_from(load_file(path))
+    """Read ``reader.safetensors``.
+
+    Raises
+    ------
+    BundleInvalid
+        It is missing, damaged, or not a reader of this software's sites and features.
+    """
+    try:
+        reader = reader_from(load_file(path))
+        answer = reader.logits(np.zeros((len(SITES), FEATURES), np.float32))
+    except (OSError, KeyError, ValueError, ZeroDivisionError, SafetensorError) as error:
+        raise BundleInvalid(f"({path.name} cannot be read: {type(error).__name__})") from error
+    # A single output would be spread over all sites without complaint.
+    whole = all(layers[-1][1].shape == answer.shape for layers in reader.members)
+    if not whole or not np.isfinite(answer).all():
+        raise BundleInvalid(f"({path.name} does not read {len(SITES)} sites)")
+    return reader
 
 
 def reader_from(tensors: dict[str, F32]) -> Reader:

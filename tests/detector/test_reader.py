@@ -6,6 +6,7 @@ from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.bundle import Calibration
 from lvo.detector.evidence import FEATURES, MIRROR
 from lvo.detector.reader import calibrated, load_reader
+from lvo.errors import BundleInvalid
 
 
 @pytest.fixture
@@ -34,6 +35,22 @@ def test_members_are_read_in_full_and_averaged(tmp_path, tensors):
     first = tensors["0.1.weight"] @ hidden + tensors["0.1.bias"]
     second = tensors["1.0.weight"] @ x + tensors["1.0.bias"]
     np.testing.assert_allclose(reader.logits(features), (first + second) / 2, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fault", ["missing", "no safetensors", "empty", "a tensor short", "one site", "nan"])
+def test_a_reader_that_cannot_be_used_is_a_bad_bundle(tmp_path, tensors, fault):
+    path = tmp_path / "reader.safetensors"
+    if fault == "no safetensors":
+        path.write_bytes(b"no reader")
+    elif fault != "missing":
+        last = tensors.pop("1.0.bias") if fault == "a tensor short" else tensors["1.0.bias"]
+        if fault == "one site":
+            tensors |= {"1.0.weight": tensors["1.0.weight"][:1], "1.0.bias": last[:1]}
+        if fault == "nan":
+            last[3] = np.nan
+        save_file({} if fault == "empty" else tensors, path)
+    with pytest.raises(BundleInvalid, match=r"reader\.safetensors"):
+        load_reader(path)
 
 
 def test_wild_features_are_bounded(tmp_path, tensors):
