@@ -9,7 +9,7 @@ A bundle is a folder::
     models/pose.onnx        the head-pose network
     parity/cases.npz        inputs and the answers they must give
     docs/README.md          the model card
-    SHA256SUMS              every file above; its own hash is the bundle's digest
+    SHA256SUMS              every file above but the model card; its own hash is the bundle's digest
 
 Nothing in it is executed: no pickle, no configuration that is evaluated.
 """
@@ -132,8 +132,11 @@ def load_bundle(path: Path | None = None) -> Bundle:
 
 
 def seal(folder: Path) -> str:
-    """Write the checksums of a finished bundle; returns its digest."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != CHECKSUMS)
+    """Write the checksums of a finished bundle; returns its digest.
+
+    The model card is left out: it quotes what was measured with this very digest.
+    """
+    files = sorted(p for room in _ROOMS for p in (folder / room).rglob("*") if p.is_file())
     listing = "".join(f"{_sha256(p)}  {p.relative_to(folder).as_posix()}\n" for p in files)
     (folder / CHECKSUMS).write_text(listing, encoding="utf-8")
     return hashlib.sha256(listing.encode()).hexdigest()
