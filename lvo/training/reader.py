@@ -40,10 +40,10 @@ class ReaderConfig(BaseModel):
     ncct_share: float = 0.6
     folds: int = 5
     members: int = 6
-    hidden: int = 96
-    epochs: int = 60
+    hidden: int = 64
+    epochs: int = 25
     lr: float = 1.5e-3
-    weight_decay: float = 0.03
+    weight_decay: float = 0.1
     dropout: float = 0.35
     specificity: float = 0.93
     site_threshold: float = 0.5

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file
 from safetensors.torch import save_file as save_tensors
 
 from lvo.anatomy import SITES, Segment
@@ -29,7 +30,7 @@ INPUT_FORMAT = (
     "patient's left), 1 mm; ncct: the same at 2 mm, (1, 1, 48, 56, 56), zeros where there is none; "
     "has_ncct: (1, 1), 1 or 0"
 )
-PARITY_CASES = 6
+PARITY_CASES = 4
 PARITY_CANDIDATES = 60
 PARITY_MARGIN = 0.005
 """A parity case lies at least this far from the study threshold."""
@@ -63,9 +64,9 @@ def export_network(run: Path, pose: Path, out: Path, network: NetworkConfig) -> 
     )
     assert program is not None
     program.save(models / "vessels.onnx", external_data=False)
-    for name in ("pose.onnx", "pose.safetensors"):
-        if (pose / name).resolve() != (models / name).resolve():
-            shutil.copyfile(pose / name, models / name)
+    save_tensors({k: v.half() for k, v in load_file(pose / "pose.safetensors").items()}, models / "pose.safetensors")
+    if (pose / "pose.onnx").resolve() != (models / "pose.onnx").resolve():
+        shutil.copyfile(pose / "pose.onnx", models / "pose.onnx")
 
 
 def network_of(out: Path, network: NetworkConfig) -> OnnxBackend:
@@ -172,7 +173,7 @@ def _store_parity(out: Path, config: ReaderConfig) -> None:
 def _parity_input(path: Path) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
     """CTA and NCCT of a pool patient on HEAD_BOX, without the noise in the last bits: it packs well."""
     with np.load(path) as item:
-        cta: npt.NDArray[np.int16] = item["cta"] // 8 * 8
+        cta: npt.NDArray[np.int16] = item["cta"] // 16 * 16
         ncct: npt.NDArray[np.int16] = (item["ncct"] // 4 * 4).repeat(2, 0).repeat(2, 1).repeat(2, 2)
     return cta, ncct
 
