@@ -64,7 +64,9 @@ def export_network(run: Path, pose: Path, out: Path, network: NetworkConfig) -> 
     )
     assert program is not None
     program.save(models / "vessels.onnx", external_data=False)
-    save_tensors({k: v.half() for k, v in load_file(pose / "pose.safetensors").items()}, models / "pose.safetensors")
+    save_tensors(
+        {k: v.half() for k, v in load_file(pose / "pose.safetensors").items()}, models / "pose.safetensors"
+    )
     if (pose / "pose.onnx").resolve() != (models / "pose.onnx").resolve():
         shutil.copyfile(pose / "pose.onnx", models / "pose.onnx")
 
