@@ -93,7 +93,9 @@ def _brain(image: Image, spacing: Spacing) -> Mask | None:
     """The largest soft-tissue region, if it has the size of a brain and lies within a ring of bone."""
     if image.size == 0:
         return None
-    soft = (image > _BRAIN_HU[0]) & (image < _BRAIN_HU[1])
+    # Noise of 25 HU and more would riddle the brain with holes; the median closes them.
+    calm = sitk.GetArrayFromImage(sitk.Median(sitk.GetImageFromArray(image), [1, 1]))
+    soft = (calm > _BRAIN_HU[0]) & (calm < _BRAIN_HU[1])
     # Cut thin bridges (foramina, orbits) before asking what hangs together.
     core = _distance(~soft, spacing) > 2.5
     pixel_cm2 = spacing[0] * spacing[1] / 100

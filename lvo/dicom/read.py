@@ -139,7 +139,7 @@ def _file_reasons(headers: Headers) -> tuple[Reason, ...]:
     return (Reason(code="unreadable-files", message=text, kind="repair"),)
 
 
-def _look_at_pixels(candidates: Iterable[_Candidate]) -> None:
+def _look_at_pixels(candidates: Sequence[_Candidate]) -> None:
     """Give a role to every stack whose headers do not settle it."""
     for candidate in candidates:
         if candidate.role is not None:
@@ -158,6 +158,24 @@ def _look_at_pixels(candidates: Iterable[_Candidate]) -> None:
             named = " although it is named or tagged as one" if roles.named_cta(group) else ""
             candidate.role = Role.NCCT
             candidate.why = f"Its pixels show no vessels with contrast ({area}), so it is no CTA{named}."
+    _second_chance(candidates)
+
+
+def _second_chance(candidates: Sequence[_Candidate]) -> None:
+    """Where no series shows contrast for sure, one that is named or tagged as a CTA is taken as it says.
+
+    A weak bolus in much noise looks like none on a few slices. Whether there is contrast is then for the
+    head frame to say, which looks where the arteries run; a plain scan under a wrong name ends there.
+    """
+    if any(c.role is Role.CTA for c in candidates):
+        return
+    for candidate in candidates:
+        if candidate.role is Role.NCCT and roles.named_cta(candidate.group):
+            candidate.role = Role.CTA
+            area = candidate.probe.contrast_cm2 if candidate.probe else 0.0
+            candidate.why = (
+                f"It is named or tagged as a CTA, though its pixels show little contrast ({area:.2f} cm²)."
+            )
 
 
 def _decode_first(candidates: list[_Candidate], role: Role) -> tuple[Volume | None, tuple[Reason, ...]]:

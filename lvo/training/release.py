@@ -39,7 +39,8 @@ PARITY_MARGIN = 0.005
 def export_network(run: Path, pose: Path, out: Path, network: NetworkConfig) -> None:
     """Write the networks of a bundle: ``models/*.onnx`` and ``*.safetensors``.
 
-    Weights are rounded to half precision first, so that both files hold the same numbers.
+    The weights of the vessel network are rounded to half precision first, so that both its files hold the
+    same numbers; those of the pose network are kept for finetuning only, in half precision too.
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
 """Which series is the CTA, with a reason for every other; and refusals in plain words."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,24 @@ def test_pixels_outrank_a_lying_description(write, study: Path) -> None:
     write(head(contrast=False), 3, description="CTA COW", contrast_agent="Iomeprol")
     result = read_study(study)
     assert roles(result) == {"NATIVE": ("cta", True), "CTA COW": ("ncct", True)}
+
+
+def test_a_series_tagged_as_a_cta_is_left_to_the_head_frame_when_nothing_shows_more(
+    write, study: Path
+) -> None:
+    write(head(contrast=False), 2, description="NATIVE")
+    write(head(contrast=False), 3, description="CTA COW", contrast_agent="Iomeprol")
+    result = read_study(study)
+    assert roles(result) == {"NATIVE": ("ncct", True), "CTA COW": ("cta", True)}
+    assert "little contrast" in result.series[1].why
+
+
+def test_a_head_is_a_head_in_much_noise(write, study: Path) -> None:
+    noisy = head()
+    grain = np.random.default_rng(0).normal(0, 28, noisy.array.shape)
+    write(replace(noisy, array=(noisy.array + grain).astype(np.int16)), description="HEAD")
+    result = read_study(study)
+    assert roles(result) == {"HEAD": ("cta", True)}
 
 
 def test_a_study_without_contrast_has_an_ncct_and_no_rejection_of_its_own(write, study: Path) -> None:
