@@ -1,6 +1,7 @@
 """Export a trained network to ONNX and safetensors, without making a release of it.
 
-``scripts/export.py --run runs/detector --network configs/train/detector.yaml --pose models/lao-cta/models --out OUT``
+``scripts/export.py --run runs/detector --network configs/train/detector.yaml --pose models/lao-cta/models
+--out OUT``
 
 ``scripts/release.py`` does this too, and then trains the reader, calibrates and seals.
 """
