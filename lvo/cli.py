@@ -229,7 +229,8 @@ def _quiet_logs() -> None:
             structlog.processors.KeyValueRenderer(key_order=["event"]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger("warning"),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Looked up at every line: whoever embeds this may have replaced or closed the stream since.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
 
 
