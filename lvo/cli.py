@@ -81,7 +81,8 @@ def score(
             raise PathNotFound(f"({study_dir})")
         _quiet_logs()
         from lvo.detector import load_detector
-        from lvo.pipeline import prepare_output, score_folder
+        from lvo.pipeline import score_folder
+        from lvo.report.folder import prepare_output
 
         prepare_output(out)
         result = score_folder(study_dir, out, detector=load_detector(model, device.value))

@@ -28,13 +28,13 @@ from lvo.errors import (
     NoSuitableSeries,
     NotAHead,
     NotAnalysable,
-    OutputUnwritable,
     PathNotFound,
     PoseFailed,
 )
 from lvo.imaging.acceptance import check_contrast, check_coverage
 from lvo.imaging.head_frame import HeadFramer
 from lvo.imaging.resample import Grid, points_to_patient, to_head
+from lvo.report.folder import clear_output, prepare_output, write_result
 from lvo.report.key_images import write_key_images
 from lvo.report.view import HeadView, Mark
 from lvo.study import (
@@ -56,9 +56,6 @@ if TYPE_CHECKING:
 
 PICTURE_GRID = Grid(shape=(258, 312, 230), spacing=0.7, origin=(-80.15, -104.0, -62.0))
 """What pictures are drawn from: the whole head, symmetric about the midline."""
-
-RESULT_NAME = "result.json"
-_OURS = ("head.png", "axial_mip.png", "coronal_mip.png", "pose_check.png", "finding_*.png", RESULT_NAME)
 
 log = structlog.get_logger(__name__)
 
@@ -246,39 +243,6 @@ def faulted(study: Study, error: Exception) -> StudyResult:
         log.error("analysis broke", error=type(error).__name__, where=where)
     cause = error if isinstance(error, LvoError) else InternalFault(f"({type(error).__name__})")
     return _not_analysed(study, [*study.reasons, _rejection(cause)], _Clock(dict(study.timings_s)))
-
-
-def prepare_output(out: Path) -> None:
-    """Make the output folder and remove an earlier run's files from it.
-
-    Raises
-    ------
-    OutputUnwritable
-        It cannot be made or written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        clear_output(out)
-        probe = out / f".{RESULT_NAME}.part"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputUnwritable(f"({out}: {error.strerror})") from error
-
-
-def clear_output(out: Path) -> None:
-    """Remove what :func:`score_folder` writes, and nothing else."""
-    for pattern in _OURS:
-        for path in out.glob(pattern):
-            path.unlink()
-
-
-def write_result(result: StudyResult, out: Path) -> Path:
-    """Write ``result.json`` in one step, so that no reader sees half of it."""
-    part, path = out / f".{RESULT_NAME}.part", out / RESULT_NAME
-    part.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
-    return path
 
 
 # --------------------------------------------------------------------------- parts

@@ -18,7 +18,8 @@ from pathlib import Path
 from lvo.detector import load_detector
 from lvo.dicom import read_study
 from lvo.phantom.study import TRUTH_COLUMNS, sample_study, truth_rows, write_study
-from lvo.pipeline import analyse, write_result
+from lvo.pipeline import analyse
+from lvo.report.folder import write_result
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from lvo import pipeline
 from lvo.anatomy import Segment, Side
 from lvo.errors import OutputUnwritable, PathNotFound, SlicesMissing
 from lvo.imaging.resample import HEAD_BOX, Grid, points_to_head
+from lvo.report.folder import prepare_output
 from lvo.study import (
     HeadPose,
     Reason,
@@ -302,4 +303,4 @@ def test_an_earlier_answer_does_not_survive_a_new_run(
 def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(OutputUnwritable):
-        pipeline.prepare_output(tmp_path / "out")
+        prepare_output(tmp_path / "out")

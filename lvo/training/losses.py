@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from lvo.detector.evidence import VESSEL_CLASSES
-from lvo.training.data import CLOT, LIT, MISSING
+from lvo.training.boxed import CLOT, LIT, MISSING
 
 _CLASS_WEIGHT = (0.25, *([2.0] * (VESSEL_CLASSES - 3)), 1.0, 1.0)
 _STATE_WEIGHT = (1.0, 2.0, 4.0)

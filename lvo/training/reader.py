@@ -16,7 +16,7 @@ from lvo.detector.detect import Backend
 from lvo.detector.evidence import FEATURES, MIRROR, Evidence, site_features
 from lvo.detector.reader import reader_from
 from lvo.errors import PathNotFound
-from lvo.training.data import DataConfig
+from lvo.training.boxed import DataConfig
 
 F32 = npt.NDArray[np.float32]
 

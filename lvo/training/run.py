@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lvo.detector.bundle import NetworkConfig
 from lvo.detector.torch_network import VesselNet, make_network
+from lvo.training.boxed import DataConfig
 from lvo.training.config import LoopConfig, read_config
-from lvo.training.data import DataConfig, fill_pool, make_dataset, vessel_prior
+from lvo.training.data import fill_pool, make_dataset, vessel_prior
 from lvo.training.loop import Outcome, train
 from lvo.training.losses import compute_loss, validation_metrics
 from lvo.training.watching import Watching
