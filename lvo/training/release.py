@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import torch
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file
@@ -64,12 +65,23 @@ def export_network(run: Path, pose: Path, out: Path, network: NetworkConfig) -> 
         external_data=False,
     )
     assert program is not None
-    program.save(models / "vessels.onnx", external_data=False)
+    onnx.save(_without_traces(program.model_proto), models / "vessels.onnx")
     save_tensors(
         {k: v.half() for k, v in load_file(pose / "pose.safetensors").items()}, models / "pose.safetensors"
     )
     if (pose / "pose.onnx").resolve() != (models / "pose.onnx").resolve():
         shutil.copyfile(pose / "pose.onnx", models / "pose.onnx")
+
+
+def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop the exporter's notes, which name files of the machine that trained."""
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
+        value.ClearField("metadata_props")
+    model.graph.ClearField("metadata_props")
+    return model
 
 
 def network_of(out: Path, network: NetworkConfig) -> OnnxBackend:
