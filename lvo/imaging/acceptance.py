@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from lvo.errors import CoverageIncomplete, NoArterialContrast
-from lvo.imaging.resample import HEAD_BOX, Grid, grid_to_index, to_head
+from lvo.imaging.resample import HEAD_BOX, Grid, grid_to_index
 from lvo.study import FloatArray, HeadPose, Reason, Volume
 
 F32 = npt.NDArray[np.float32]
@@ -26,22 +26,6 @@ MIN_LUMEN_MM3 = 900.0
 """Synthetic CTA, occluded or not, shows 2500 mm3 and more; non-contrast scans up to 700, all of it bone."""
 WEAK_HU = 180.0
 VENOUS_RATIO = 0.75
-
-
-def accept(volume: Volume, pose: HeadPose) -> tuple[Reason, ...]:
-    """Run every check of a CT angiogram whose pose was accepted.
-
-    Parameters
-    ----------
-    volume : HU
-    pose : patient LPS to head frame
-
-    Returns
-    -------
-    tuple of Reason
-        Empty when nothing is to be said; any rejection means that the study must not be analysed.
-    """
-    return check_coverage(volume, pose) + check_contrast(to_head(volume, pose))
 
 
 def check_coverage(volume: Volume, pose: HeadPose, box: Grid = HEAD_BOX) -> tuple[Reason, ...]:

@@ -72,7 +72,7 @@ def sample_arteries(rng: np.random.Generator) -> Tree:
     """One arterial tree with anatomical variants, left and right independent.
 
     Variant frequencies: fetal PCA 17 % on one side and 3 % on both, PComA under 1 mm in 44 %,
-    hypoplastic A1 10 %, hypoplastic VA 15 %, basilar hypoplasia 5.6 %, early M1 bifurcation 17 %.
+    hypoplastic A1 10 %, hypoplastic VA 15 %, basilar hypoplasia 5.6 %, early M1 bifurcation 16 %.
     """
     variants = _draw_variants(rng)
     return _grow(ARTERIES, rng, variants)
