@@ -56,6 +56,11 @@ def points_to_patient(pose: HeadPose, points: npt.ArrayLike) -> F64:
     return _move(_inverse(pose), points)
 
 
+def grid_index_to_patient(pose: HeadPose, grid: Grid, index: npt.ArrayLike) -> F64:
+    """Patient LPS mm, shape (n, 3), of grid indices (k, j, i), shape (n, 3)."""
+    return _move(_inverse(pose) @ grid.affine, index)
+
+
 def _inverse(pose: HeadPose) -> Affine:
     return np.asarray(np.linalg.inv(pose_matrix(pose)), dtype=np.float64)
 
