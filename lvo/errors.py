@@ -88,6 +88,60 @@ class SlicesMissing(NotAnalysable):
     code = "slices-missing"
 
 
+class GeometryInconsistent(NotAnalysable):
+    """Slices lie beside each other as in no scan; the series is damaged, send it again from the scanner."""
+
+    code = "geometry-inconsistent"
+
+
+class PassesMixed(NotAnalysable):
+    """Several passes over the same places lie in one series and nothing tells them apart; send one phase."""
+
+    code = "passes-mixed"
+
+
+class SeriesTooLarge(NotAnalysable):
+    """The series is larger than can be held in memory; send the thin head CTA alone."""
+
+    code = "series-too-large"
+
+
+class TooManyFiles(NotAnalysable):
+    """The folder holds more files than any study; send one study at a time."""
+
+    code = "too-many-files"
+
+
+class SlicesTooThick(NotAnalysable):
+    """The slices are too thick to follow the arteries; send the thin CTA series."""
+
+    code = "slices-too-thick"
+
+
+class LossyBeyondUse(NotAnalysable):
+    """The images were compressed with too much loss; send the original series."""
+
+    code = "lossy-beyond-use"
+
+
+class BurnedInPixels(NotAnalysable):
+    """Text is burned into the images; send the original series."""
+
+    code = "burned-in-pixels"
+
+
+class NotHounsfield(NotAnalysable):
+    """The values of the images are not Hounsfield units; send the plain CT series."""
+
+    code = "not-hounsfield"
+
+
+class UnderAge(NotAnalysable):
+    """The patient is under 18; the software was made for adults."""
+
+    code = "under-18"
+
+
 class PixelsUnreadable(NotAnalysable):
     """Pixel data of the series cannot be decoded; send the series again, uncompressed if possible."""
 
@@ -116,6 +170,24 @@ class NoArterialContrast(NotAnalysable):
     """There is no arterial contrast in the head: a non-contrast scan, or the bolus was missed."""
 
     code = "no-arterial-contrast"
+
+
+class VenousPhase(NotAnalysable):
+    """The scan was taken in the venous phase: the arteries have faded. Repeat it or read it by eye now."""
+
+    code = "venous-phase"
+
+
+class StrongMotion(NotAnalysable):
+    """The patient moved during the scan; the arteries cannot be followed. Repeat it or read it by eye now."""
+
+    code = "motion"
+
+
+class MetalOverVessels(NotAnalysable):
+    """Metal and its streaks hide the arteries of the circle of Willis; read the study by eye now."""
+
+    code = "metal-over-vessels"
 
 
 class InternalFault(LvoError):

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lvo.anatomy import Segment, Side, Tier
 
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "1.1.0"
 INTENDED_USE = (
     "Research use only. Not a medical device. The model was trained on synthetic data and has seen "
     "no patient. Every result must be reviewed by a clinician."
@@ -95,11 +95,14 @@ class Volume:
     array : float32 or int16, shape (z, y, x), HU
     affine : float64, shape (4, 4): array index (k, j, i) to LPS mm.
     stack : the stack it was read from, to say on which slice a point lies; None if synthetic.
+    gaps : depths (low, high) along the stack's normal, mm, between which slices are missing. The array holds
+        air there.
     """
 
     array: npt.NDArray[Any]
     affine: Affine
     stack: Stack | None = None
+    gaps: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 or self.affine.shape != (4, 4):
@@ -148,7 +151,9 @@ class Role(StrEnum):
     TOPOGRAM = "topogram"
     BOLUS_TRACKING = "bolus_tracking"
     PERFUSION = "perfusion"
+    DOSE_REPORT = "dose_report"
     DERIVED = "derived"
+    OTHER_BODY_PART = "other_body_part"
     OTHER_CT = "other_ct"
     NOT_CT = "not_ct"
     UNREADABLE = "unreadable"
@@ -165,6 +170,8 @@ class SeriesRecord(Record):
     chosen: bool
     why: str = Field(description="Why it was chosen, or why not, in one sentence.")
     instances: int
+    phase: int = Field(default=1, description="Which pass over the same places, in order of time.")
+    phases: int = Field(default=1, description="How many passes the series holds; each has a record.")
     rows: int | None = None
     columns: int | None = None
     slice_spacing_mm: float | None = None

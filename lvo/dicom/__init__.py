@@ -1,5 +1,6 @@
 """DICOM bytes to stacks to volumes, and which stack is the CT angiogram, with reasons."""
 
+from lvo.dicom.ingest import Inventory, ingest
 from lvo.dicom.read import read_study
 
-__all__ = ["read_study"]
+__all__ = ["Inventory", "ingest", "read_study"]

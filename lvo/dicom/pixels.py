@@ -3,121 +3,233 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
-import SimpleITK as sitk
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import (
-    HTJ2K,
-    JPEG2000,
-    DeflatedExplicitVRLittleEndian,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-    JPEG2000Lossless,
-    RLELossless,
-)
+from pydicom.encaps import get_frame
 
-from lvo.dicom.headers import Instance
+from lvo.dicom.codecs import READABLE, Stored, decode_frame
+from lvo.dicom.elements import BIG_ENDIAN, DEFLATED, IMPLICIT, data_set_start, inflated
+from lvo.dicom.instance import Instance
 
 AIR_HU = -1024
-_MAX_HU = 32767
+MAX_SLICE_PIXELS = 4096 * 4096
 _PADDING_IS_AIR_BELOW_HU = -900.0
+_NATIVE = frozenset({IMPLICIT, BIG_ENDIAN, DEFLATED, "1.2.840.10008.1.2.1"})
+_INT16 = np.iinfo(np.int16)
 
-Stored = npt.NDArray[np.integer[Any]]
-
-# The order of decoders is fixed, and Pillow is in no list: it alters 16-bit JPEG 2000.
-_OPENJPEG = {JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K}
-_DECODER = dict.fromkeys(_OPENJPEG, "pylibjpeg") | {RLELossless: "pydicom"}
+Hu = npt.NDArray[np.int16] | npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 
-def decode_hu(instance: Instance) -> npt.NDArray[np.int16]:
-    """Decode one image.
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """Decoded images.
+
+    Attributes
+    ----------
+    array : int16 (float32 where a rescale is not whole), shape (images, rows, columns), HU
+        Images that could not be decoded are air.
+    failed : their places
+    notes : what had to be done, and to how many images: ``high-bits-masked``, ``values-clipped``
+    """
+
+    array: Hu
+    failed: tuple[int, ...]
+    notes: Counter[str]
+
+
+def decode_many(instances: Sequence[Instance], *, exact: bool = False) -> Pixels:
+    """Decode images of one matrix side by side.
+
+    Parameters
+    ----------
+    exact : keep HU as they are: float32 where a rescale is not whole, and values below air. Otherwise they
+        are rounded, and what is below air (-1024, filling outside the reconstruction circle) is air.
+    """
+    first = instances[0]
+    dtype = np.int16 if not exact or all(map(_is_whole, instances)) else np.float32
+    array = np.empty((len(instances), first.rows or 0, first.columns or 0), dtype=dtype)
+
+    def fill(place: int) -> tuple[str, ...] | None:
+        try:
+            notes = decode_into(array[place], instances[place])
+        except ValueError:
+            array[place] = AIR_HU
+            return None
+        if not exact:
+            np.maximum(array[place], AIR_HU, out=array[place])
+        return notes
+
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        done = list(pool.map(fill, range(len(instances))))
+    failed = tuple(place for place, notes in enumerate(done) if notes is None)
+    return Pixels(array, failed, Counter(note for notes in done for note in notes or ()))
+
+
+def decode_hu(instance: Instance) -> Hu:
+    """Decode one image with its own slope and intercept; padding is air (-1024).
+
+    MONOCHROME1 is not inverted, because HU follow from the rescale alone (PS3.3 C.11.1).
 
     Returns
     -------
-    int16, shape (rows, columns), HU: rescaled with the image's own slope and intercept, padding and
-    everything below air set to air (-1024). MONOCHROME1 is not inverted, because HU follow from the
-    rescale alone.
+    int16 (float32 where the rescale is not whole), shape (rows, columns), HU
 
     Raises
     ------
     ValueError
         If the pixel data cannot be decoded or do not have the shape the header gives.
     """
+    dtype = np.int16 if _is_whole(instance) else np.float32
+    out = np.empty((instance.rows or 0, instance.columns or 0), dtype=dtype)
+    decode_into(out, instance)
+    return out
+
+
+def decode_into(out: Hu, instance: Instance) -> tuple[str, ...]:
+    """As `decode_hu`, into an array of the right shape; returns notes (see `Pixels`)."""
     try:
-        stored = _stored(instance)
+        raw, bits = _raw(instance)
     except Exception as error:  # every decoder has its own exceptions; callers need one
         raise ValueError(f"pixel data cannot be decoded: {type(error).__name__}") from error
-    if stored.shape != (instance.rows, instance.columns):
+    if raw.shape != out.shape:
         raise ValueError("pixel data do not have the shape the header gives")
-    padded = _padding_mask(stored, instance)
-    if instance.slope == 1 and instance.intercept == int(instance.intercept):
-        hu = stored.astype(np.int32) + int(instance.intercept)
+    stored, notes = _significant(raw, bits, instance)
+    if _rescale(stored, instance, out):
+        notes = (*notes, "values-clipped")
+    if instance.padding is not None:
+        # Both ways: some senders fill with values that do not fit into the bits they say are stored.
+        padded = _padding_mask(raw.view(_signed(raw.dtype)) if instance.signed else raw, instance)
+        out[padded if stored is raw else padded | _padding_mask(stored, instance)] = AIR_HU
+    return notes
+
+
+# ----------------------------------------------------------------------------- bytes to stored values
+
+
+def _raw(instance: Instance) -> tuple[Stored, int]:
+    """What is stored for each pixel, before its bits are interpreted, and how many of them count."""
+    rows, columns, span = instance.rows or 0, instance.columns or 0, instance.pixels
+    if span is None or not 0 < rows * columns <= MAX_SLICE_PIXELS or instance.samples != 1:
+        raise ValueError("no pixel data of a grey-scale image")
+    if instance.bits_allocated not in (8, 16, 32) or not 0 < instance.bits_stored <= instance.bits_allocated:
+        raise ValueError("bits allocated and stored make no sense")
+    with instance.path.open("rb", buffering=0) as stream:
+        if instance.transfer_syntax in _NATIVE:
+            return _native(stream, instance, rows, columns), instance.bits_stored
+        if instance.transfer_syntax not in READABLE:
+            raise ValueError("the transfer syntax is not supported")
+        stream.seek(span.offset)
+        frame = get_frame(stream, instance.frame, number_of_frames=instance.frames)
+    raw, bits = decode_frame(frame, instance.transfer_syntax, rows, columns, instance.bits_allocated)
+    return raw, min(bits, instance.bits_stored)
+
+
+def _native(stream: BinaryIO, instance: Instance, rows: int, columns: int) -> Stored:
+    assert instance.pixels is not None  # _raw has checked
+    size = instance.bits_allocated // 8
+    kind = "i" if instance.signed else "u"
+    order = ">" if instance.transfer_syntax == BIG_ENDIAN else "<"
+    image = rows * columns * size
+    # Rows or columns that do not fit the length would shear every line; one byte makes odd lengths even.
+    if instance.pixels.length not in (whole := image * instance.frames, whole + 1):
+        raise ValueError("the length of the pixel data does not fit the size the header gives")
+    start = instance.pixels.offset + instance.frame * image
+    if instance.transfer_syntax == DEFLATED:
+        data = inflated(stream, data_set_start(stream))
+        flat = np.frombuffer(data, f"{order}{kind}{size}", rows * columns, start)
+        return flat.reshape(rows, columns)
+    flat = np.empty(rows * columns, f"{order}{kind}{size}")
+    stream.seek(start)
+    if stream.readinto(memoryview(flat).cast("B")) != image:
+        raise ValueError("the file ends within the pixel data")
+    return flat.astype(flat.dtype.newbyteorder("="), copy=False).reshape(rows, columns)
+
+
+def _significant(raw: Stored, bits: int, instance: Instance) -> tuple[Stored, tuple[str, ...]]:
+    """Stored values: the significant bits alone, with the sign of the pixels (PS3.5 section 8.1.1)."""
+    signed = _signed(raw.dtype)
+    size = raw.dtype.itemsize * 8
+    if bits >= size:
+        wanted = signed if instance.signed else np.dtype(f"u{raw.dtype.itemsize}")
+        return raw.view(wanted), ()
+    if instance.signed:
+        stored: Stored = (raw.view(signed) << (size - bits)) >> (size - bits)
+        # Sign bits carried upwards are as good as none.
+        clean = raw.view(signed)
+        changed = bool(((stored != clean) & (clean & ((1 << bits) - 1) != clean)).any())
     else:
-        hu = np.rint(stored * np.float64(instance.slope) + instance.intercept).astype(np.int32)
-    np.clip(hu, AIR_HU, _MAX_HU, out=hu)
-    if padded is not None:
-        hu[padded] = AIR_HU
-    return hu.astype(np.int16)
+        stored = raw.view(f"u{raw.dtype.itemsize}") & ((1 << bits) - 1)
+        changed = bool((stored != raw).any())
+    return stored, ("high-bits-masked",) if changed and not _codec_sign(raw, instance) else ()
 
 
-def decode_many(
-    instances: Sequence[Instance], *, workers: int | None = None
-) -> tuple[npt.NDArray[np.int16], list[int]]:
-    """Decode images of one matrix side by side.
-
-    Returns
-    -------
-    array : int16, shape (number of images, rows, columns), HU
-        Images that could not be decoded are air.
-    failed : list of int
-        Their places.
-    """
-    first = instances[0]
-    array = np.full((len(instances), first.rows or 0, first.columns or 0), AIR_HU, dtype=np.int16)
-
-    def fill(place: int) -> int | None:
-        try:
-            array[place] = decode_hu(instances[place])
-        except ValueError:
-            return place
-        return None
-
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        failed = [place for place in pool.map(fill, range(len(instances))) if place is not None]
-    return array, failed
+def _codec_sign(raw: Stored, instance: Instance) -> bool:
+    """Whether the sign bits are a codec's, which says nothing about the file."""
+    return raw.dtype.kind == "i" and instance.transfer_syntax not in _NATIVE
 
 
-def _stored(instance: Instance) -> Stored:
-    plugin = _DECODER.get(pydicom.uid.UID(instance.transfer_syntax), "")
-    if not plugin and pydicom.uid.UID(instance.transfer_syntax).is_compressed:
-        plugin = "gdcm"
-    with instance.path.open("rb") as stream:
-        if instance.transfer_syntax == DeflatedExplicitVRLittleEndian:
-            ds = pydicom.dcmread(stream)
-            return np.asarray(pixel_array(ds, raw=True, index=instance.frame))
-        return np.asarray(pixel_array(stream, raw=True, index=instance.frame, decoding_plugin=plugin))
+def _signed(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(f"i{dtype.itemsize}")
 
 
-def _padding_mask(stored: Stored, instance: Instance) -> npt.NDArray[np.bool_] | None:
-    if instance.padding is None:
-        return None
+# ----------------------------------------------------------------------------- stored values to HU
+
+
+def _is_whole(instance: Instance) -> bool:
+    slope, intercept = _line(instance)
+    return slope == int(slope) and intercept == int(intercept)
+
+
+def _line(instance: Instance) -> tuple[float, float]:
+    return (
+        1.0 if instance.slope is None else instance.slope,
+        0.0 if instance.intercept is None else instance.intercept,
+    )
+
+
+def _rescale(stored: Stored, instance: Instance, out: Hu) -> bool:
+    """Fill `out` with HU; returns whether values had to be clipped to its range."""
+    slope, intercept = _line(instance)
+    if slope == 0:
+        raise ValueError("the rescale slope is zero")
+    if out.dtype == np.float32:
+        out[...] = stored * np.float64(slope) + intercept
+        return False
+    ends = sorted((int(stored.min()) * slope + intercept, int(stored.max()) * slope + intercept))
+    fits = ends[0] >= _INT16.min and ends[1] <= _INT16.max
+    if slope == 1 and fits and intercept == int(intercept) and abs(intercept) <= _INT16.max:
+        # Arithmetic modulo 65536 gives the right answer, because the answer fits.
+        out[...] = stored
+        out += np.int16(int(intercept))
+        return False
+    hu = np.rint(stored * np.float64(slope) + intercept)
+    out[...] = np.clip(hu, _INT16.min, _INT16.max)
+    return not fits
+
+
+def _padding_mask(stored: Stored, instance: Instance) -> Mask:
+    assert instance.padding is not None  # decode_into has checked
     low, high = instance.padding
-    mask = (stored >= low) & (stored <= high)
-    if high * instance.slope + instance.intercept <= _PADDING_IS_AIR_BELOW_HU:
-        return np.asarray(mask)
+    slope, intercept = _line(instance)
+    mask = np.asarray((stored >= low) & (stored <= high))
+    if high * slope + intercept <= _PADDING_IS_AIR_BELOW_HU:
+        return mask
     # A padding value that is also tissue (0 HU, say) is trusted only outside the patient.
-    return _touching_border(np.asarray(mask))
+    return _touching_border(mask)
 
 
-def _touching_border(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _touching_border(mask: Mask) -> Mask:
     if not mask.any():
         return mask
+    import SimpleITK as sitk  # only here: starting takes 0.1 s
+
     # Padding joined by a frame of one pixel round the image is one component.
     framed = np.pad(mask, 1, constant_values=True)
     grown = sitk.ConnectedThreshold(sitk.GetImageFromArray(framed.astype(np.uint8)), [(0, 0)], 1, 1)

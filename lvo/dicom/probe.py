@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from lvo.dicom.pixels import decode_many
+from lvo.dicom.pixels import Hu, decode_many
 from lvo.dicom.stacks import Group
 
 _SLICES = 14
@@ -39,11 +39,14 @@ class Probe:
     head : at least three of the slices show brain within a ring of bone.
     contrast_cm2 : area per slice of 150 to 500 HU inside the brain and away from its edge, averaged over
         the second to the fourth highest slice (a calcification lies on one slice, arteries on many).
+    lumen_hu : how bright that is: the upper fifth of its values begins here. Highest at the arterial peak,
+        because the bolus thins out on its way to the veins; 0 where nothing is lit.
     decoded : whether any slice could be decoded.
     """
 
     head: bool
     contrast_cm2: float
+    lumen_hu: float
     decoded: bool
 
 
@@ -54,23 +57,33 @@ def probe(group: Group) -> Probe:
         depths = -depths
     targets = np.linspace(max(depths[0], depths[-1] - _RANGE_MM), depths[-1], _SLICES)
     chosen = sorted({int(np.argmin(np.abs(depths - t))) for t in targets})
-    array, failed = decode_many([group.instances[n] for n in chosen])
-    kept = [n for n in range(len(chosen)) if n not in failed]
+    pixels = decode_many([group.instances[n] for n in chosen])
+    kept = [n for n in range(len(chosen)) if n not in pixels.failed]
     spacing = group.first.pixel_spacing or (1.0, 1.0)
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        measured = pool.map(lambda n: contrast_area(array[n], spacing), kept)
-        areas = sorted(area for area in measured if area is not None)
-    if len(areas) < _MIN_BRAIN_SLICES:
-        return Probe(head=False, contrast_cm2=0.0, decoded=bool(kept))
-    return Probe(head=True, contrast_cm2=float(np.mean(areas[-4:-1])), decoded=True)
+        lit = [values for values in pool.map(lambda n: lumen(pixels.array[n], spacing), kept) if values]
+    if len(lit) < _MIN_BRAIN_SLICES:
+        return Probe(head=False, contrast_cm2=0.0, lumen_hu=0.0, decoded=bool(kept))
+    areas = sorted(one.area_cm2 for one in lit)
+    values = np.concatenate([one.hu for one in lit])
+    bright = float(np.percentile(values, 80)) if len(values) else 0.0
+    return Probe(head=True, contrast_cm2=float(np.mean(areas[-4:-1])), lumen_hu=bright, decoded=True)
 
 
-def contrast_area(hu: npt.NDArray[np.int16], pixel_spacing: Spacing) -> float | None:
-    """Area in cm² of lit vessels inside the brain on one axial slice, or None where there is no brain.
+@dataclass(frozen=True, slots=True)
+class Lumen:
+    """Lit vessels inside the brain on one slice: their area, and the HU of their pixels."""
+
+    area_cm2: float
+    hu: npt.NDArray[np.float32]
+
+
+def lumen(hu: Hu, pixel_spacing: Spacing) -> Lumen | None:
+    """Lit vessels inside the brain on one axial slice, or None where there is no brain.
 
     Parameters
     ----------
-    hu : int16, shape (rows, columns)
+    hu : shape (rows, columns)
     pixel_spacing : (row, column) in mm
     """
     image, spacing = _coarse(hu, pixel_spacing)
@@ -86,7 +99,8 @@ def contrast_area(hu: npt.NDArray[np.int16], pixel_spacing: Spacing) -> float | 
     labels = sitk.RelabelComponent(
         sitk.ConnectedComponent(_itk(lit)), minimumObjectSize=max(1, round(_VESSEL_MM2 / pixel_mm2))
     )
-    return float((sitk.GetArrayFromImage(labels) > 0).sum()) * pixel_mm2 / 100
+    kept = sitk.GetArrayFromImage(labels) > 0
+    return Lumen(float(kept.sum()) * pixel_mm2 / 100, image[kept])
 
 
 def _brain(image: Image, spacing: Spacing) -> Mask | None:
@@ -114,7 +128,7 @@ def _brain(image: Image, spacing: Spacing) -> Mask | None:
     return brain if ringed >= _RINGED else None
 
 
-def _coarse(hu: npt.NDArray[np.int16], spacing: Spacing) -> tuple[Image, Spacing]:
+def _coarse(hu: Hu, spacing: Spacing) -> tuple[Image, Spacing]:
     """Mean over blocks of about 1 mm, which takes the noise of sharp kernels down."""
     by = max(1, round(_PIXEL_MM / spacing[0]))
     bx = max(1, round(_PIXEL_MM / spacing[1]))

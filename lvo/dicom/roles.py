@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 
 from lvo.dicom.stacks import Group
+from lvo.errors import BurnedInPixels, NotAnalysable, NotHounsfield, PassesMixed
 from lvo.study import Role
 
-THIN_MM = 1.6
-THICKEST_CTA_MM = 3.0
+DYNAMIC_PHASES = 6
+"""A series of this many passes is dynamic (perfusion); phases of an angiogram are two to four."""
+_DOSE_SR = "1.2.840.10008.5.1.4.1.1.88.67"
+_DOSE_NAMES = re.compile(r"DOSE.?(REPORT|INFO|RECORD|SUMMARY)|PATIENT.?PROTOCOL", re.IGNORECASE)
+_HU_TYPES = frozenset({"", "HU", "US", "HU_MOD"})
+_SHORT_MM = 20.0
 _CT_CLASSES = frozenset(
     {
         "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
@@ -33,6 +38,8 @@ _PHILIPS_SHARP = re.compile(r"^(D|E|L|Y[A-D]|U[B-C])$", re.IGNORECASE)
 def role_from_headers(group: Group) -> tuple[Role | None, str]:
     """Role and a sentence, where the headers suffice; (None, "") for a stack whose pixels must speak."""
     first = group.first
+    if first.sop_class_uid == _DOSE_SR or _DOSE_NAMES.search(first.description):
+        return Role.DOSE_REPORT, "It is a dose report."
     if first.modality != "CT":
         return Role.NOT_CT, f"The modality is {first.modality or 'not given'}, not CT."
     if first.sop_class_uid not in _CT_CLASSES:
@@ -40,9 +47,9 @@ def role_from_headers(group: Group) -> tuple[Role | None, str]:
     if "LOCALIZER" in first.image_type:
         return Role.TOPOGRAM, "It is a localizer."
     if any(r.code == "conflicting-instances" for r in group.reasons):
-        return Role.UNREADABLE, "Images at different places share one identifier."
+        return Role.UNREADABLE, "Different images share one identifier."
     if not group.has_geometry:
-        return Role.OTHER_CT, "The images lack a position, an orientation or a pixel spacing."
+        return Role.OTHER_CT, "The images lack a position, an orientation or a pixel spacing that makes sense."
     if first.samples != 1:
         return Role.DERIVED, "It is a colour image."
     if (derived := _derived(group)) is not None:
@@ -50,13 +57,28 @@ def role_from_headers(group: Group) -> tuple[Role | None, str]:
     return _by_extent(group)
 
 
+def rejection_from_headers(group: Group) -> NotAnalysable | None:
+    """Why a stack of CT images may not be used whatever it shows; None where nothing speaks against it."""
+    if group.first.modality != "CT":
+        return None
+    if any(i.burned_in for i in group.instances):
+        return BurnedInPixels()
+    if any(i.rescale_type not in _HU_TYPES for i in group.instances):
+        return NotHounsfield()
+    if 1 < group.passes < DYNAMIC_PHASES and group.extent_mm >= _SHORT_MM:
+        return PassesMixed(f"({group.passes} images at one place)")
+    return None
+
+
 def _derived(group: Group) -> str | None:
     first = group.first
     kinds = [t for t in first.image_type if _DERIVED_TYPES.search(t)]
     if kinds:
         return f"It is a derived series ({', '.join(kinds).lower()})."
-    if first.burned_in:
+    if any(i.burned_in for i in group.instances):
         return "It has text burned into the pixels."
+    if any(i.rescale_type not in _HU_TYPES for i in group.instances):
+        return "Its values are not Hounsfield units."
     if _DERIVED_NAMES.search(first.description):
         return "Its description says that it is derived."
     if abs(group.normal[2]) < 0.7071:
@@ -67,14 +89,16 @@ def _derived(group: Group) -> str | None:
 def _by_extent(group: Group) -> tuple[Role | None, str]:
     count, extent = len(group.instances), group.extent_mm
     places = count / group.passes
-    if group.passes > 1 and (places <= 4 or extent < 20):
+    if group.phases >= DYNAMIC_PHASES:
+        return Role.PERFUSION, f"It is pass {group.phase} of {group.phases}: perfusion or another dynamic series."
+    if group.passes > 1 and (places <= 4 or extent < _SHORT_MM):
         return Role.BOLUS_TRACKING, f"It shows {count} images at {round(places)} place(s): bolus tracking."
     if group.passes > 1:
         what = f"It shows the same places {group.passes} times"
-        if group.passes >= 4:
+        if group.passes >= DYNAMIC_PHASES:
             return Role.PERFUSION, f"{what}: perfusion or another dynamic series."
         return Role.OTHER_CT, f"{what}, and nothing in the headers tells the passes apart."
-    if count <= 4 or extent < 20:
+    if count <= 4 or extent < _SHORT_MM:
         return Role.BOLUS_TRACKING, f"It has only {count} image(s): a monitoring or test scan."
     return None, ""
 
@@ -106,6 +130,3 @@ def is_secondary(group: Group) -> bool:
     return bool({"DERIVED", "SECONDARY"} & set(group.first.image_type[:2]))
 
 
-def thickness_mm(group: Group) -> float:
-    """The larger of slice distance and nominal thickness, for choosing only; never used as geometry."""
-    return max(group.spacing_mm or 0.0, group.first.slice_thickness or 0.0)

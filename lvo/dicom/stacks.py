@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from lvo.dicom.headers import Instance
+from lvo.dicom.instance import MAX_SKEW, Instance
+from lvo.dicom.passes import Pass, depths_of, feet_to_head, images_at_one_place, split_passes
+from lvo.dicom.pixels import decode_hu
 from lvo.study import Reason, SliceRef, Stack
 
 _ORIENTATION_TOLERANCE = 2e-3
-_SAME_PLACE_MM = 0.01
-_PERFUSION_PASSES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +24,16 @@ class Group:
     Attributes
     ----------
     has_geometry : every instance has a position, an orientation and a pixel spacing that make sense.
-    passes : how many images lie at the same place, at most.
+    passes : how many images lie at the same place, at most, where nothing tells them apart.
+    phase, phases : which pass over the same range this is, and of how many, in order of time.
     """
 
     instances: tuple[Instance, ...]
     has_geometry: bool
     passes: int = 1
     reasons: tuple[Reason, ...] = ()
+    phase: int = 1
+    phases: int = 1
 
     @property
     def first(self) -> Instance:
@@ -41,12 +43,13 @@ class Group:
     @property
     def normal(self) -> npt.NDArray[np.float64]:
         """Unit normal of the images, LPS."""
-        return _normal(self.first)
+        o = np.asarray(self.first.orientation, dtype=np.float64)
+        return np.asarray(np.cross(o[:3], o[3:]))
 
     @property
     def depths(self) -> npt.NDArray[np.float64]:
         """Position of every image along the normal, mm, in the order of the instances."""
-        return _depths(self.instances)
+        return depths_of(self.instances)
 
     @property
     def extent_mm(self) -> float:
@@ -113,11 +116,9 @@ def _once_each(instances: list[Instance]) -> tuple[list[Instance], tuple[Reason,
         other = seen.setdefault(key, instance)
         if other is instance:
             continue
-        plane = (instance.position, instance.orientation, instance.rows, instance.columns)
-        if plane == (other.position, other.orientation, other.rows, other.columns):
-            twice += 1
-        else:
-            conflicts += 1
+        kept = _same_image(other, instance)
+        twice, conflicts = twice + (kept is not None), conflicts + (kept is None)
+        seen[key] = kept or other
     uid = instances[0].series_uid
     reasons = []
     if twice:
@@ -126,11 +127,32 @@ def _once_each(instances: list[Instance]) -> tuple[list[Instance], tuple[Reason,
             Reason(code="duplicate-instances", message=text, kind="repair", series_instance_uid=uid)
         )
     if conflicts:
-        text = f"{conflicts} image(s) share an identifier with one at another place; the series is not used."
+        text = f"{conflicts} image(s) share an identifier with a different one; the series is not used."
         reasons.append(
             Reason(code="conflicting-instances", message=text, kind="rejection", series_instance_uid=uid)
         )
     return list(seen.values()), tuple(reasons)
+
+
+def _same_image(a: Instance, b: Instance) -> Instance | None:
+    """The one to keep of two copies of an image; None where they differ in place or in HU.
+
+    A copy that cannot be decoded yields to one that can: a transfer was cut short and repeated.
+    """
+    plane_a = (a.position, a.orientation, a.pixel_spacing, a.rows, a.columns)
+    if plane_a != (b.position, b.orientation, b.pixel_spacing, b.rows, b.columns):
+        return None
+    if a.modality != "CT" or a.samples != 1:
+        return a
+    decoded = []
+    for copy in (a, b):
+        try:
+            decoded.append(decode_hu(copy))
+        except ValueError:
+            decoded.append(None)
+    if decoded[0] is None or decoded[1] is None:
+        return b if decoded[0] is None else a
+    return a if np.array_equal(decoded[0], decoded[1]) else None
 
 
 def _by_geometry(instances: list[Instance]) -> list[list[Instance]]:
@@ -164,43 +186,20 @@ def _same_direction(a: Instance, b: Instance) -> bool:
 
 
 def _by_pass(instances: list[Instance], reasons: tuple[Reason, ...]) -> list[Group]:
-    if not _geometry_makes_sense(instances[0]):
+    if not all(_geometry_makes_sense(i) for i in instances):
         return [Group(tuple(instances), has_geometry=False, reasons=reasons)]
-    ordered = _feet_to_head(instances)
-    passes = _passes(ordered)
-    if passes >= _PERFUSION_PASSES:
-        return [Group(tuple(ordered), True, passes, reasons)]
-    if len(ordered) > 1:
-        for part_of in _PASS_KEYS:
-            parts: dict[Hashable, list[Instance]] = defaultdict(list)
-            for instance in ordered:
-                parts[part_of(instance)].append(instance)
-            if _is_a_pass_split(list(parts.values()), passes):
-                return [Group(tuple(p), True, _passes(p), reasons) for p in parts.values()]
-    return [Group(tuple(ordered), True, passes, reasons)]
+    parts = split_passes(feet_to_head(instances))
+    return [_group(part, place, parts, reasons) for place, part in enumerate(parts, start=1)]
 
 
-_PASS_KEYS: tuple[Callable[[Instance], Hashable], ...] = (
-    lambda i: i.temporal_position,
-    lambda i: i.acquisition_number,
-    lambda i: i.acquisition_time,
-    lambda i: i.content_time,
-)
-
-
-def _is_a_pass_split(parts: list[list[Instance]], passes: int) -> bool:
-    """Whether the parts are whole passes over the same range, not pieces of one pass."""
-    if not 2 <= len(parts) <= max(2, passes) + 1:
-        return False
-    large = [part for part in parts if len(part) >= 4]
-    if len(large) < 2:
-        return False
-    if any(_passes(part) > 1 for part in large):
-        return False
-    ranges = sorted((float(d.min()), float(d.max())) for d in map(_depths, large))
-    shorter = min(high - low for low, high in ranges)
-    overlap = max(a[1] - b[0] for a, b in itertools.pairwise(ranges))
-    return overlap > 0.25 * shorter
+def _group(part: Pass, phase: int, parts: tuple[Pass, ...], reasons: tuple[Reason, ...]) -> Group:
+    if part.by_number:
+        text = "Only the image numbers tell the passes over the same places apart; they were cut by these."
+        uid = part.instances[0].series_uid
+        note = Reason(code="phases-by-number", message=text, kind="caution", series_instance_uid=uid)
+        reasons = (*reasons, note)
+    passes = images_at_one_place(part.instances)
+    return Group(part.instances, True, passes, reasons, phase, len(parts))
 
 
 def _geometry_makes_sense(instance: Instance) -> bool:
@@ -210,32 +209,4 @@ def _geometry_makes_sense(instance: Instance) -> bool:
         return False
     row, column = np.array(instance.orientation[:3]), np.array(instance.orientation[3:])
     lengths = np.linalg.norm(row), np.linalg.norm(column)
-    return bool(max(abs(lengths[0] - 1), abs(lengths[1] - 1)) < 0.01 and abs(row @ column) < 0.01)
-
-
-def _normal(instance: Instance) -> npt.NDArray[np.float64]:
-    o = np.asarray(instance.orientation, dtype=np.float64)
-    normal = np.cross(o[:3], o[3:])
-    return np.asarray(normal / np.linalg.norm(normal))
-
-
-def _depths(instances: Iterable[Instance]) -> npt.NDArray[np.float64]:
-    members = list(instances)
-    positions = np.array([i.position for i in members], dtype=np.float64)
-    return np.asarray(positions @ _normal(members[0]))
-
-
-def _feet_to_head(instances: list[Instance]) -> list[Instance]:
-    """Sorted along the normal, so that the largest component of the direction increases."""
-    normal = _normal(instances[0])
-    sign = 1.0 if normal[int(np.argmax(np.abs(normal)))] > 0 else -1.0
-    numbers = np.array([i.instance_number or 0 for i in instances])
-    order = np.lexsort((numbers, np.round(_depths(instances) * sign, 4)))
-    return [instances[n] for n in order]
-
-
-def _passes(instances: list[Instance]) -> int:
-    """The largest number of images at one place."""
-    depths = np.sort(_depths(instances))
-    starts = np.flatnonzero(np.diff(depths, prepend=-np.inf) > _SAME_PLACE_MM)
-    return int(np.diff(starts, append=len(depths)).max())
+    return bool(max(abs(lengths[0] - 1), abs(lengths[1] - 1)) < 1e-6 and abs(row @ column) < MAX_SKEW)

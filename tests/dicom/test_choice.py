@@ -98,7 +98,7 @@ def test_a_thick_cta_is_taken_with_a_caution_only_when_alone(write, study: Path)
 def test_a_cta_of_5_mm_is_not_taken(write, study: Path) -> None:
     write(thick(head(), 4))
     result = read_study(study)
-    assert result.cta is None and rejections(result) == ["no-suitable-series"]
+    assert result.cta is None and rejections(result) == ["slices-too-thick"]
     assert "too thick" in result.series[0].why
 
 
@@ -174,7 +174,7 @@ def test_a_body_without_a_head_is_said_so(write, study: Path) -> None:
     write(Volume(array.astype(np.int16), chest.affine), description="CTA head")
     result = read_study(study)
     assert rejections(result) == ["no-suitable-series"]
-    assert result.series[0].role is Role.OTHER_CT and "head" in result.series[0].why
+    assert result.series[0].role is Role.OTHER_BODY_PART and "head" in result.series[0].why
 
 
 def test_an_mr_study(write, study: Path) -> None:

@@ -140,14 +140,26 @@ def test_one_missing_thin_slice_is_interpolated_at_its_true_place(write, study: 
     assert len(result.cta.stack.slices) == SHAPE[0] - 1
 
 
-@pytest.mark.parametrize("place", [35, 48])
-def test_five_missing_slices_are_refused(write, study: Path, place: int) -> None:
-    for path in write()[place : place + 5]:
+def test_five_missing_slices_where_the_vessels_are_are_refused(write, study: Path) -> None:
+    for path in write()[30:35]:
         path.unlink()
     result = read_study(study)
     assert result.cta is None and result.ncct is None
     assert [r.code for r in result.reasons if r.kind == "rejection"] == ["slices-missing"]
     assert not result.series[0].chosen and result.series[0].reasons
+
+
+def test_five_missing_slices_at_the_vertex_are_air_and_said(write, study: Path) -> None:
+    for path in write()[48:53]:
+        path.unlink()
+    result = read_study(study)
+    assert [(r.code, r.kind) for r in result.reasons] == [
+        ("gap-outside-vessels", "caution"),
+        ("uneven-spacing", "repair"),
+    ]
+    assert (result.cta.array[48:53] == -1024).all() and result.cta.array.shape == SHAPE
+    low, high = head().affine[2, 3] + STEP * np.array([47, 53])
+    assert result.cta.gaps == ((pytest.approx(low), pytest.approx(high)),)
 
 
 def test_thin_base_and_thick_vertex_is_resampled_by_true_positions(write, study: Path) -> None:

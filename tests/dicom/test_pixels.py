@@ -38,7 +38,7 @@ def decoded(folder: Path) -> np.ndarray:
 @pytest.mark.parametrize("syntax", SYNTAXES.values(), ids=SYNTAXES)
 def test_every_syntax_equals_its_uncompressed_twin(write, study: Path, syntax: str) -> None:
     write(noisy(), transfer_syntax=syntax)
-    np.testing.assert_array_equal(decoded(study), noisy().array.clip(-1024))
+    np.testing.assert_array_equal(decoded(study), noisy().array)
 
 
 def test_jpeg_lossless_equals_its_uncompressed_twin(write, study: Path) -> None:
@@ -56,7 +56,7 @@ def test_jpeg_lossless_equals_its_uncompressed_twin(write, study: Path) -> None:
         writer.SetImage(change.GetOutput())
         assert writer.Write()
         assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.70"
-    np.testing.assert_array_equal(decoded(study), noisy().array.clip(-1024))
+    np.testing.assert_array_equal(decoded(study), noisy().array)
 
 
 def test_rescale_is_applied_slice_by_slice(write, study: Path) -> None:
@@ -69,7 +69,7 @@ def test_rescale_is_applied_slice_by_slice(write, study: Path) -> None:
 
     for path in files[::2]:
         edit(path, other_scale)
-    np.testing.assert_array_equal(decoded(study), noisy().array.clip(-1024))
+    np.testing.assert_array_equal(decoded(study), noisy().array)
 
 
 @pytest.mark.parametrize("written_as", ["signed", "unsigned bits of the same number"])

@@ -1,0 +1,196 @@
+"""DICOM to NIfTI: every readable CT stack as a volume, and an inventory of everything that was found."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from lvo._version import __version__
+from lvo.dicom import choice, suitability
+from lvo.dicom.choice import Candidate, rejection
+from lvo.dicom.headers import scan
+from lvo.dicom.nifti import write_nifti
+from lvo.dicom.volumes import Decoded, decode_group
+from lvo.errors import NotAnalysable, OutputUnwritable, PixelsUnreadable
+from lvo.study import Reason, Record, Role, SeriesRecord
+
+INVENTORY = "inventory.json"
+_NO_VOLUME = frozenset({Role.NOT_CT, Role.TOPOGRAM, Role.DOSE_REPORT, Role.UNREADABLE})
+
+
+class InventoryStack(Record):
+    """One stack of images, and the file it was written to."""
+
+    series: SeriesRecord
+    file: str | None = Field(default=None, description="Beside the inventory; null where none was written.")
+    shape: tuple[int, int, int] | None = Field(default=None, description="Voxels along (z, y, x).")
+    dtype: str | None = None
+    affine_lps: tuple[tuple[float, float, float, float], ...] | None = Field(
+        default=None, description="Array index (k, j, i, 1) to DICOM patient LPS in mm."
+    )
+    gaps_mm: tuple[tuple[float, float], ...] = Field(
+        default=(), description="Depths along the slice normal between which slices are missing."
+    )
+    sop_instance_uids: tuple[str, ...] = Field(default=(), description="The images as acquired, feet to head.")
+
+
+class Inventory(Record):
+    """Everything that was found among the files of a study."""
+
+    schema_version: str = "1.0.0"
+    software_version: str = __version__
+    study_instance_uid: str | None
+    files: int
+    not_dicom: int
+    unreadable: int
+    links: int
+    reasons: tuple[Reason, ...] = Field(default=(), description="Of the study as a whole.")
+    stacks: tuple[InventoryStack, ...] = ()
+    timings_s: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the study as a whole was refused."""
+        return any(reason.kind == "rejection" for reason in self.reasons)
+
+
+def ingest(source: Path | Sequence[Path], out: Path | None = None) -> Inventory:
+    """Index a study, say what every series is, and write its CT volumes as NIfTI.
+
+    Parameters
+    ----------
+    source : a folder (searched to any depth), a file, or a list of these
+    out : folder for ``inventory.json`` and one ``.nii`` for each readable CT stack; what an earlier run wrote
+        there is removed first. None writes nothing: then only headers and a few slices are read.
+
+    Raises
+    ------
+    PathNotFound
+        A given path does not exist.
+    OutputUnwritable
+        ``out`` cannot be made or written.
+    """
+    started = time.perf_counter()
+    headers = scan(source)
+    candidates = choice.candidates_of(headers)
+    timings = {"headers": time.perf_counter() - started}
+    reasons = list(choice.file_reasons(headers))
+    stacks: list[InventoryStack] = []
+    if out is not None:
+        _prepare(out)
+    if (refused := choice.refusal(headers)) is not None:
+        reasons.insert(0, rejection(refused))
+        stacks = [InventoryStack(series=record) for record in choice.records(candidates)]
+    else:
+        if (child := choice.under_age(headers)) is not None:
+            reasons.append(Reason(code=child.code, message=child.message, kind="caution"))
+        started = time.perf_counter()
+        choice.look_at_pixels(candidates)
+        _choose(candidates)
+        timings["choice"] = time.perf_counter() - started
+        started = time.perf_counter()
+        stacks = _stacks(candidates, out)
+        timings["volumes"] = time.perf_counter() - started
+    studies = {i.study_uid for i in headers.instances}
+    inventory = Inventory(
+        study_instance_uid=next(iter(studies)) if len(studies) == 1 else None,
+        files=headers.files,
+        not_dicom=headers.not_dicom,
+        unreadable=headers.unreadable,
+        links=headers.links,
+        reasons=tuple(reasons),
+        stacks=tuple(stacks),
+        timings_s={name: round(seconds, 3) for name, seconds in timings.items()},
+    )
+    if out is not None:
+        (out / INVENTORY).write_text(inventory.model_dump_json(indent=1), encoding="utf-8")
+    return inventory
+
+
+def _choose(candidates: list[Candidate]) -> None:
+    """Mark the CTA and the NCCT that an analysis would try first."""
+    for role in (Role.CTA, Role.NCCT):
+        for place, candidate in enumerate(choice.ranked(candidates, role)):
+            candidate.chosen = place == 0
+            candidate.why += " Another series suits better." if place else " The best series of its kind."
+            if not place:
+                candidate.reasons += suitability.cautions(candidate.group, role)
+
+
+def _stacks(candidates: list[Candidate], out: Path | None) -> list[InventoryStack]:
+    names: set[str] = set()
+    return [_stack(candidate, out, names) for candidate in candidates]
+
+
+def _stack(candidate: Candidate, out: Path | None, names: set[str]) -> InventoryStack:
+    group = candidate.group
+    usable = group.has_geometry and group.passes == 1 and group.first.samples == 1
+    if out is None or not usable or candidate.role in _NO_VOLUME:
+        return InventoryStack(series=candidate.record())
+    try:
+        decoded = decode_group(group, whole=True)
+    except NotAnalysable as error:
+        candidate.refuse(error)
+        candidate.chosen = False
+        if isinstance(error, PixelsUnreadable):
+            candidate.role = Role.UNREADABLE
+        return InventoryStack(series=candidate.record())
+    candidate.reasons += decoded.reasons
+    name = _name(candidate, names)
+    write_nifti(out / name, decoded.volume)
+    return _written(candidate, decoded, name)
+
+
+def _written(candidate: Candidate, decoded: Decoded, name: str) -> InventoryStack:
+    volume = decoded.volume
+    z, y, x = volume.array.shape
+    a, b, c, d = (
+        (float(r[0]), float(r[1]), float(r[2]), float(r[3])) for r in volume.affine
+    )
+    return InventoryStack(
+        series=candidate.record(),
+        file=name,
+        shape=(z, y, x),
+        dtype=volume.array.dtype.name,
+        affine_lps=(a, b, c, d),
+        gaps_mm=volume.gaps,
+        sop_instance_uids=tuple(s.sop_instance_uid for s in volume.stack.slices) if volume.stack else (),
+    )
+
+
+def _name(candidate: Candidate, names: set[str]) -> str:
+    """Series number, role and pass: no text of the sender's, which may name the patient."""
+    group = candidate.group
+    parts = [f"{group.first.series_number or 0:03d}", (candidate.role or Role.OTHER_CT).value.replace("_", "-")]
+    if group.phases > 1:
+        parts.append(f"pass{group.phase:02d}")
+    stem = name = "-".join(parts)
+    count = 1
+    while name in names:
+        count += 1
+        name = f"{stem}-{count}"
+    names.add(name)
+    return f"{name}.nii"
+
+
+def _prepare(out: Path) -> None:
+    """Make the folder; remove what an earlier run wrote into it, and nothing else."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        old = out / INVENTORY
+        if old.is_file():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                for stack in json.loads(old.read_text(encoding="utf-8"))["stacks"]:
+                    if re.fullmatch(r"[0-9a-z-]+\.nii", stack["file"] or ""):
+                        (out / stack["file"]).unlink(missing_ok=True)
+            old.unlink()
+        (out / f".{INVENTORY}").touch()
+        (out / f".{INVENTORY}").unlink()
+    except OSError as error:
+        raise OutputUnwritable(f"({error.strerror})") from error
