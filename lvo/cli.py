@@ -92,6 +92,34 @@ def score(
 
 
 @app.command()
+def ingest(
+    study_dir: Annotated[Path, typer.Argument(help="Folder with the study's DICOM files, at any depth.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for inventory.json and the volumes.")
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Print the table of series, write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the inventory as JSON.")] = False,
+) -> None:
+    """Convert a study to NIfTI, with a reason for everything. Exit code 3 when the study was refused."""
+    with _plain_errors():
+        if listing == (out is not None):
+            raise UsageError("Give either --out DIR or --list.")
+        _quiet_logs()
+        from lvo.dicom import ingest as convert
+
+        inventory = convert(study_dir, out)
+        if as_json:
+            print(inventory.model_dump_json(indent=2))
+        else:
+            from rich.console import Console
+
+            from lvo.report.inventory import render_inventory
+
+            Console().print(render_inventory(inventory))
+    raise typer.Exit(NOT_ANALYSED if inventory.refused else 0)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of result.json."""
     import json

@@ -33,6 +33,7 @@ from lvo.errors import (
 )
 from lvo.imaging.acceptance import check_contrast, check_coverage
 from lvo.imaging.head_frame import HeadFramer
+from lvo.imaging.quality import check_metal, check_motion
 from lvo.imaging.resample import Grid, points_to_patient, to_head
 from lvo.report.folder import clear_output, prepare_output, write_result
 from lvo.report.key_images import write_key_images
@@ -147,7 +148,8 @@ def analyse(study: Study, detector: Detector) -> Analysis:
     with clock.stage("resample"):
         box = to_head(study.cta, pose)
     with clock.stage("acceptance"):
-        reasons += (*check_coverage(study.cta, pose), *check_contrast(box))
+        reasons += (*check_coverage(study.cta, pose), *check_motion(study.cta, pose))
+        reasons += (*check_metal(study.cta, pose, box), *check_contrast(box))
     if _rejected(reasons):
         scene = Scene(study.cta, pose, "CTA")
         return Analysis(_not_analysed(study, reasons, clock, model=model, pose=pose), scene)

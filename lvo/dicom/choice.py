@@ -1,4 +1,4 @@
-"""What each stack is, and which one is the CTA and which the NCCT: by headers, then by pixels, with reasons."""
+"""What each stack is, and which is the CTA and which the NCCT: by headers, then by pixels, with reasons."""
 
 from __future__ import annotations
 
@@ -127,15 +127,22 @@ def file_reasons(headers: Headers) -> tuple[Reason, ...]:
 def look_at_pixels(candidates: Sequence[Candidate]) -> None:
     """Give a role to every stack whose headers do not settle it."""
     for candidate in candidates:
-        if candidate.role is None:
-            _look(candidate)
+        look(candidate)
+    settle(candidates)
+
+
+def settle(candidates: Sequence[Candidate]) -> None:
+    """What only the stacks together can say, once each has been looked at."""
     _second_chance(candidates)
     if not any(c.role is Role.CTA for c in candidates):
         _cta_from_perfusion(candidates)
     _mark_phases([c for c in candidates if c.role is Role.CTA])
 
 
-def _look(candidate: Candidate) -> None:
+def look(candidate: Candidate) -> None:
+    """Look at a few slices of a stack whose headers do not settle its role."""
+    if candidate.role is not None:
+        return
     group = candidate.group
     candidate.probe = seen = probe(group)
     area = f"{seen.contrast_cm2:.2f} cm² of contrast per slice"
@@ -174,7 +181,9 @@ def _cta_from_perfusion(candidates: Sequence[Candidate]) -> None:
     passes = [
         c
         for c in candidates
-        if c.role is Role.PERFUSION and c.group.phases > 1 and suitability.rejection(c.group, Role.CTA) is None
+        if c.role is Role.PERFUSION
+        and c.group.phases > 1
+        and suitability.rejection(c.group, Role.CTA) is None
     ]
     for candidate in passes:
         candidate.probe = probe(candidate.group)
@@ -192,10 +201,12 @@ def _cta_from_perfusion(candidates: Sequence[Candidate]) -> None:
 
 
 def _mark_phases(ctas: Sequence[Candidate]) -> None:
-    """Say which of several phases is the arterial one; the vessels' brightness decides, not names or times."""
+    """Say which of several phases is the arterial one; the brightness of vessels decides, not names."""
     for candidate in ctas:
         if is_late(candidate, ctas) and candidate.probe:
-            candidate.why += f" Its vessels ({candidate.probe.lumen_hu:.0f} HU) are not at their arterial peak."
+            candidate.why += (
+                f" Its vessels ({candidate.probe.lumen_hu:.0f} HU) are not at their arterial peak."
+            )
 
 
 def is_late(candidate: Candidate, among: Sequence[Candidate]) -> bool:

@@ -32,12 +32,17 @@ _DECODER = {
 READABLE = frozenset({RLE, *_DECODER})
 """Compressed transfer syntaxes that can be decoded."""
 
+_END = b"\xff\xd9"
+_TRAILER_BYTES = 64
+"""Some senders pad frames with more than the one byte that makes them even."""
 _SIZ = b"\xff\x4f\xff\x51"
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})
 _FRAME_HEADERS = frozenset({0xF7, *range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
 
-def decode_frame(frame: bytes, syntax: str, rows: int, columns: int, bits_allocated: int) -> tuple[Stored, int]:
+def decode_frame(
+    frame: bytes, syntax: str, rows: int, columns: int, bits_allocated: int
+) -> tuple[Stored, int]:
     """Decode one compressed frame.
 
     Returns
@@ -58,6 +63,9 @@ def decode_frame(frame: bytes, syntax: str, rows: int, columns: int, bits_alloca
         return _rle(frame, rows, columns, bits_allocated), bits_allocated
     if syntax not in _DECODER:
         raise ValueError("the transfer syntax is not supported")
+    # Codecs fill in what is cut off and say nothing. The end marker occurs nowhere else in any of them.
+    if frame.rfind(_END, max(0, len(frame) - _TRAILER_BYTES)) < 0:
+        raise ValueError("the compressed image ends early")
     bits, *size = coded_size(frame)
     if size != [rows, columns, 1]:
         raise ValueError("the compressed image does not have the size the header gives")

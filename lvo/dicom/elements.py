@@ -9,15 +9,17 @@ this module is tested against.
 from __future__ import annotations
 
 import io
+import logging
+import warnings
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from struct import Struct
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-import pydicom
-from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -30,6 +32,7 @@ _CHUNK = 16 << 10
 _PIXEL_DATA = 0x7FE00010
 _TRANSFER_SYNTAX = 0x00020010
 _MEDIA_CLASS = 0x00020002
+_CHARACTER_SET = 0x00080005
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _MAX_DEPTH = 16
@@ -67,6 +70,10 @@ class Elements:
     pixels: PixelSpan | None
 
 
+class NotDicom(ValueError):
+    """The file has no DICOM preamble (PS3.10 section 7.1)."""
+
+
 class _Malformed(ValueError):
     """Not what the standard allows."""
 
@@ -81,7 +88,7 @@ def read_elements(stream: BinaryIO, wanted: Collection[int]) -> Elements:
 
     Raises
     ------
-    InvalidDicomError
+    NotDicom
         The file has no DICOM preamble.
     Exception
         Of many kinds, where neither this module nor pydicom can read the header.
@@ -129,12 +136,11 @@ def _walk_file(stream: BinaryIO, wanted: Collection[int]) -> Elements:
 
 def _meta(buffer: _Buffer, wanted: frozenset[int]) -> tuple[dict[int, bytes], str, int]:
     """Wanted file meta elements, the transfer syntax, and where the data set starts."""
-    buffer.need(132)
-    if buffer.data[128:132] != b"DICM":
-        raise InvalidDicomError("no DICOM preamble")
+    if len(buffer.data) < 132 or buffer.data[128:132] != b"DICM":
+        raise NotDicom("no DICOM preamble")
     walker = _Walker(buffer, explicit=True, big_endian=False)
     values, _ = walker.top_level(132, wanted | {_TRANSFER_SYNTAX}, only_group=2)
-    syntax = values.pop(_TRANSFER_SYNTAX, b"").rstrip(b" \0").decode("ascii", "replace")
+    syntax = values.pop(_TRANSFER_SYNTAX, b"").strip(b" \0").decode("latin-1")
     if not syntax:
         raise _Malformed("no transfer syntax")
     return values, syntax, walker.position
@@ -231,7 +237,9 @@ class _Walker:
                 return position
             if tag != _ITEM:
                 raise _Malformed("a sequence holds something that is no item")
-            position = position + length if length != _UNDEFINED else self._item_end(position, explicit, depth)
+            position = (
+                position + length if length != _UNDEFINED else self._item_end(position, explicit, depth)
+            )
 
     def _item_end(self, position: int, explicit: bool, depth: int) -> int:
         while True:
@@ -253,14 +261,39 @@ class _Walker:
 
 def _by_pydicom(stream: BinaryIO, wanted: Collection[int]) -> Elements:
     """What the walk refused, read by pydicom."""
-    ds = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(wanted))
-    syntax = str(ds.file_meta.get("TransferSyntaxUID", ""))
+    with _quiet():
+        ds = read_with_pydicom(stream, wanted)
+        syntax = str(ds.file_meta.get("TransferSyntaxUID", ""))
+        media = str(ds.file_meta.get("MediaStorageSOPClassUID", "")).encode()
+        values = {_MEDIA_CLASS: media} | raw_values(ds)
     if syntax == DEFLATED:
         raise ValueError("the deflated data set is malformed")
     big = syntax == BIG_ENDIAN
-    media = str(ds.file_meta.get("MediaStorageSOPClassUID", "")).encode()
-    values = {_MEDIA_CLASS: media} | raw_values(ds)
     return Elements(values, syntax, big, _pixel_span(stream, syntax, big))
+
+
+def read_with_pydicom(stream: BinaryIO, wanted: Collection[int]) -> Dataset:
+    """The wanted elements before the pixel data as a pydicom data set."""
+    import pydicom  # only where it is needed: starting takes 0.2 s
+    from pydicom import config
+
+    # Headers of real scanners break value rules all the time; what we use is checked where it is used.
+    with _quiet(), config.disable_value_validation():
+        return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(wanted))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warning and no log line of pydicom's: they quote values, and these may be the patient's."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def raw_values(ds: Dataset) -> dict[int, bytes]:
@@ -269,6 +302,9 @@ def raw_values(ds: Dataset) -> dict[int, bytes]:
     for tag in ds.keys():  # noqa: SIM118 - iterating a Dataset itself would convert every value
         value = getattr(ds.get_item(tag), "value", None)
         values[int(tag)] = value if isinstance(value, bytes) else b""
+    if names := ds.get("SpecificCharacterSet"):  # pydicom has converted this one already
+        several = [names] if isinstance(names, str) else names
+        values[_CHARACTER_SET] = "\\".join(several).encode("ascii", "replace")
     return values
 
 

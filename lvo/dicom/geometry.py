@@ -18,9 +18,8 @@ from lvo.study import Affine, Reason
 
 TILT_DEG = 0.1
 """A tilt below this moves the end of a 250 mm scan by less than a pixel."""
-MAX_OFFSET_PIXELS = 0.5
-"""How far a slice may lie beside the straight line through all slices."""
-MIN_OFFSET_MM = 0.2
+MAX_OFFSET_MM = 0.3
+"""How far a slice may lie beside the straight line through all slices: more than any rounding of positions."""
 _FINEST_STEP_MM = 0.3
 _GAP_FACTOR = 1.5
 _GAP_MM = 3.0
@@ -74,9 +73,7 @@ def gaps(group: Group) -> tuple[Gap, ...]:
     usual = float(np.median(steps))
     thickness = np.array([i.slice_thickness or 0.0 for i in group.instances])
     covered = np.minimum(np.maximum(thickness[:-1], thickness[1:]) * 1.2, _THICK_STEP_MM)
-    wide = (steps > _GAP_MM + 1e-3) | (
-        (steps > _MANY_MISSING_MM) & (steps > _MANY_MISSING_FACTOR * usual)
-    )
+    wide = (steps > _GAP_MM + 1e-3) | ((steps > _MANY_MISSING_MM) & (steps > _MANY_MISSING_FACTOR * usual))
     found = np.flatnonzero(wide & (steps > _GAP_FACTOR * usual) & (steps > covered))
     ends = np.sort(np.stack([depths[:-1], depths[1:]]), axis=0)
     return tuple(Gap(int(k), float(ends[0, k]), float(ends[1, k])) for k in found)
@@ -133,12 +130,11 @@ def place(array: Hu, group: Group) -> Placed:
 
 def _floored(array: Hu) -> Hu:
     """Fill values below air would smear into the neighbours of what they fill."""
-    return np.maximum(array, np.asarray(AIR_HU, dtype=array.dtype))
+    floored: Hu = np.maximum(array, np.asarray(AIR_HU, dtype=array.dtype))
+    return floored
 
 
-def _drift(
-    positions: Floats, depths: Floats, row_axis: Floats, column_axis: Floats
-) -> tuple[Floats, Floats]:
+def _drift(positions: Floats, depths: Floats, row_axis: Floats, column_axis: Floats) -> tuple[Floats, Floats]:
     """How far each slice lies from the first along rows and columns, pixels, shape (slices, 2).
 
     Also the straight line through it: mm beside the normal for each mm along it, LPS, shape (3,).
@@ -150,8 +146,8 @@ def _drift(
     line = np.polynomial.polynomial.polyfit(depths, drift, 1)
     beside = np.abs(drift - (line[0] + depths[:, None] * line[1]))
     size = np.array([np.linalg.norm(row_axis), np.linalg.norm(column_axis)])
-    if (beside > np.maximum(MAX_OFFSET_PIXELS, MIN_OFFSET_MM / size)).any():
-        raise GeometryInconsistent(f"(a slice lies {float((beside * size).max()):.1f} mm beside the others)")
+    if (worst := float((beside * size).max())) > MAX_OFFSET_MM:
+        raise GeometryInconsistent(f"(a slice lies {worst:.1f} mm beside the others)")
     return drift, line[1][0] * row_axis + line[1][1] * column_axis
 
 

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydicom import config
-from pydicom.errors import InvalidDicomError
-
+from lvo.dicom.elements import NotDicom
 from lvo.dicom.instance import Instance, read_instances
 from lvo.errors import PathNotFound
 
@@ -57,7 +55,7 @@ class HeaderIndex:
         self.files += 1
         try:
             self.instances.extend(read_instances(path))
-        except InvalidDicomError:
+        except NotDicom:
             self.not_dicom += 1
         except Exception:  # pydicom raises many kinds for a broken file; each is counted and told
             self.unreadable += 1
@@ -81,18 +79,16 @@ def scan(source: Path | Iterable[Path]) -> Headers:
         If a given path does not exist.
     """
     index = HeaderIndex()
-    # Headers of real scanners break value rules all the time; what we use is checked where it is used.
-    with config.disable_value_validation():
-        for root in [Path(source)] if isinstance(source, str | Path) else source:
-            if not Path(root).exists():
-                raise PathNotFound(f"({root})")
-            if not Path(root).is_dir():
-                index.add(Path(root))
-                continue
-            for path in _files(Path(root), index):
-                index.add(path)
-                if index.too_many:
-                    return index.headers()
+    for root in [Path(source)] if isinstance(source, str | Path) else source:
+        if not Path(root).exists():
+            raise PathNotFound(f"({root})")
+        if not Path(root).is_dir():
+            index.add(Path(root))
+            continue
+        for path in _files(Path(root), index):
+            index.add(path)
+            if index.too_many:
+                return index.headers()
     return index.headers()
 
 

@@ -6,9 +6,12 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field
 
 from lvo._version import __version__
@@ -17,8 +20,8 @@ from lvo.dicom.choice import Candidate, rejection
 from lvo.dicom.headers import scan
 from lvo.dicom.nifti import write_nifti
 from lvo.dicom.volumes import Decoded, decode_group
-from lvo.errors import NotAnalysable, OutputUnwritable, PixelsUnreadable
-from lvo.study import Reason, Record, Role, SeriesRecord
+from lvo.errors import NotAnalysable, OutputUnwritable
+from lvo.study import Reason, Record, Role, SeriesRecord, Volume
 
 INVENTORY = "inventory.json"
 _NO_VOLUME = frozenset({Role.NOT_CT, Role.TOPOGRAM, Role.DOSE_REPORT, Role.UNREADABLE})
@@ -37,7 +40,9 @@ class InventoryStack(Record):
     gaps_mm: tuple[tuple[float, float], ...] = Field(
         default=(), description="Depths along the slice normal between which slices are missing."
     )
-    sop_instance_uids: tuple[str, ...] = Field(default=(), description="The images as acquired, feet to head.")
+    sop_instance_uids: tuple[str, ...] = Field(
+        default=(), description="The images as acquired, feet to head."
+    )
 
 
 class Inventory(Record):
@@ -80,23 +85,18 @@ def ingest(source: Path | Sequence[Path], out: Path | None = None) -> Inventory:
     headers = scan(source)
     candidates = choice.candidates_of(headers)
     timings = {"headers": time.perf_counter() - started}
-    reasons = list(choice.file_reasons(headers))
-    stacks: list[InventoryStack] = []
     if out is not None:
         _prepare(out)
+    reasons = choice.file_reasons(headers)
+    started = time.perf_counter()
     if (refused := choice.refusal(headers)) is not None:
-        reasons.insert(0, rejection(refused))
+        reasons = (rejection(refused), *reasons)
         stacks = [InventoryStack(series=record) for record in choice.records(candidates)]
     else:
         if (child := choice.under_age(headers)) is not None:
-            reasons.append(Reason(code=child.code, message=child.message, kind="caution"))
-        started = time.perf_counter()
-        choice.look_at_pixels(candidates)
-        _choose(candidates)
-        timings["choice"] = time.perf_counter() - started
-        started = time.perf_counter()
-        stacks = _stacks(candidates, out)
-        timings["volumes"] = time.perf_counter() - started
+            reasons = (*reasons, Reason(code=child.code, message=child.message, kind="caution"))
+        stacks = _convert(candidates, out)
+    timings["volumes"] = time.perf_counter() - started
     studies = {i.study_uid for i in headers.instances}
     inventory = Inventory(
         study_instance_uid=next(iter(studies)) if len(studies) == 1 else None,
@@ -104,7 +104,7 @@ def ingest(source: Path | Sequence[Path], out: Path | None = None) -> Inventory:
         not_dicom=headers.not_dicom,
         unreadable=headers.unreadable,
         links=headers.links,
-        reasons=tuple(reasons),
+        reasons=reasons,
         stacks=tuple(stacks),
         timings_s={name: round(seconds, 3) for name, seconds in timings.items()},
     )
@@ -113,46 +113,80 @@ def ingest(source: Path | Sequence[Path], out: Path | None = None) -> Inventory:
     return inventory
 
 
-def _choose(candidates: list[Candidate]) -> None:
-    """Mark the CTA and the NCCT that an analysis would try first."""
-    for role in (Role.CTA, Role.NCCT):
-        for place, candidate in enumerate(choice.ranked(candidates, role)):
-            candidate.chosen = place == 0
-            candidate.why += " Another series suits better." if place else " The best series of its kind."
-            if not place:
-                candidate.reasons += suitability.cautions(candidate.group, role)
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A volume that was written before its name was known."""
+
+    part: Path
+    decoded: Decoded
 
 
-def _stacks(candidates: list[Candidate], out: Path | None) -> list[InventoryStack]:
-    names: set[str] = set()
-    return [_stack(candidate, out, names) for candidate in candidates]
+def _convert(candidates: list[Candidate], out: Path | None) -> list[InventoryStack]:
+    """Write every volume, find every role, choose, and give the files their names."""
+    files: dict[int, _File] = {}
+    with ThreadPoolExecutor(1) as writer:
+        for number, candidate in enumerate(candidates):
+            decoded = _decode(candidate) if out is not None else None
+            if decoded is None or out is None:
+                choice.look(candidate)
+                continue
+            part = out / f"{number:04d}.part"
+            writing = writer.submit(write_nifti, part, decoded.volume)
+            choice.look(candidate)  # meanwhile: the disk is slow and needs no processor
+            writing.result()
+            # What is kept of the volume is everything but its voxels.
+            files[number] = _File(part, replace(decoded, volume=_hollow(decoded.volume)))
+    choice.settle(candidates)
+    _choose(candidates, files)
+    stacks, names = [], set[str]()
+    for number, candidate in enumerate(candidates):
+        if (file := files.get(number)) is None or out is None:
+            stacks.append(InventoryStack(series=candidate.record()))
+            continue
+        name = _name(candidate, names)
+        file.part.replace(out / name)
+        stacks.append(_written(candidate, file.decoded, name))
+    return stacks
 
 
-def _stack(candidate: Candidate, out: Path | None, names: set[str]) -> InventoryStack:
+def _decode(candidate: Candidate) -> Decoded | None:
+    """The whole volume of a CT stack; None where there is none to be had, with the reason noted."""
     group = candidate.group
     usable = group.has_geometry and group.passes == 1 and group.first.samples == 1
-    if out is None or not usable or candidate.role in _NO_VOLUME:
-        return InventoryStack(series=candidate.record())
+    if not usable or candidate.role in _NO_VOLUME:
+        return None
     try:
         decoded = decode_group(group, whole=True)
     except NotAnalysable as error:
         candidate.refuse(error)
-        candidate.chosen = False
-        if isinstance(error, PixelsUnreadable):
-            candidate.role = Role.UNREADABLE
-        return InventoryStack(series=candidate.record())
+        return None
     candidate.reasons += decoded.reasons
-    name = _name(candidate, names)
-    write_nifti(out / name, decoded.volume)
-    return _written(candidate, decoded, name)
+    return decoded
+
+
+def _hollow(volume: Volume) -> Volume:
+    return replace(volume, array=np.broadcast_to(volume.array[:1, :1, :1].copy(), volume.array.shape))
+
+
+def _choose(candidates: list[Candidate], files: Container[int]) -> None:
+    """Mark the CTA and the NCCT that an analysis would use: the best of those that could be decoded."""
+    readable = {id(c) for number, c in enumerate(candidates) if number in files}
+    for role in (Role.CTA, Role.NCCT):
+        taken = False
+        for candidate in choice.ranked(candidates, role):
+            if any(reason.kind == "rejection" for reason in candidate.reasons):
+                continue
+            candidate.chosen = not taken and (not files or id(candidate) in readable)
+            candidate.why += " Another series suits better." if taken else " The best series of its kind."
+            if candidate.chosen:
+                candidate.reasons += suitability.cautions(candidate.group, role)
+            taken = taken or candidate.chosen
 
 
 def _written(candidate: Candidate, decoded: Decoded, name: str) -> InventoryStack:
     volume = decoded.volume
     z, y, x = volume.array.shape
-    a, b, c, d = (
-        (float(r[0]), float(r[1]), float(r[2]), float(r[3])) for r in volume.affine
-    )
+    a, b, c, d = ((float(r[0]), float(r[1]), float(r[2]), float(r[3])) for r in volume.affine)
     return InventoryStack(
         series=candidate.record(),
         file=name,
@@ -167,7 +201,10 @@ def _written(candidate: Candidate, decoded: Decoded, name: str) -> InventoryStac
 def _name(candidate: Candidate, names: set[str]) -> str:
     """Series number, role and pass: no text of the sender's, which may name the patient."""
     group = candidate.group
-    parts = [f"{group.first.series_number or 0:03d}", (candidate.role or Role.OTHER_CT).value.replace("_", "-")]
+    parts = [
+        f"{group.first.series_number or 0:03d}",
+        (candidate.role or Role.OTHER_CT).value.replace("_", "-"),
+    ]
     if group.phases > 1:
         parts.append(f"pass{group.phase:02d}")
     stem = name = "-".join(parts)

@@ -7,19 +7,25 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import pydicom
-from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
-from pydicom.sequence import Sequence as DicomSequence
-from pydicom.uid import MediaStorageDirectoryStorage
 
-from lvo.dicom.elements import Elements, PixelSpan, raw_values, read_elements
+from lvo.dicom.elements import (
+    Elements,
+    NotDicom,
+    PixelSpan,
+    raw_values,
+    read_elements,
+    read_with_pydicom,
+)
 from lvo.dicom.values import TAGS, Values
 from lvo.study import Point
 
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_DICOMDIR = "1.2.840.10008.1.3.10"
 _FRAME_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _AGE_UNITS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 LOSSY_SYNTAXES = frozenset(
@@ -29,7 +35,8 @@ LOSSY_SYNTAXES = frozenset(
         "1.2.840.10008.1.2.4.81",  # JPEG-LS near-lossless
     }
 )
-"""Transfer syntaxes that always lose. JPEG 2000 and HTJ2K "lossy" ones may be lossless: the tag says."""
+PERHAPS_LOSSY_SYNTAXES = frozenset({"1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"})
+"""JPEG 2000 and HTJ2K that may lose: they do unless the sender denies it."""
 
 MAX_SKEW = 1e-3
 """Cosine of the angle between rows and columns; more is no rounding of a right angle."""
@@ -94,7 +101,7 @@ def read_instances(path: Path) -> tuple[Instance, ...]:
 
     Raises
     ------
-    InvalidDicomError
+    NotDicom
         The file is not DICOM Part 10, or no file.
     Exception
         Of many kinds, where the header is broken or lacks the identifiers of an image.
@@ -103,10 +110,10 @@ def read_instances(path: Path) -> tuple[Instance, ...]:
     # memory map: a file cut short while it is read would end the process.
     with path.open("rb") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise InvalidDicomError("not a file")
+            raise NotDicom("not a file")
         found = read_elements(stream, TAGS.values())
         values = Values(found.values, big_endian=found.big_endian)
-        if values.text("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        if values.text("MediaStorageSOPClassUID") == _DICOMDIR:
             return ()
         identifiers = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
         if not all(values.text(name) for name in identifiers):
@@ -199,10 +206,10 @@ def _frames(stream: BinaryIO, instance: Instance) -> Iterator[Instance]:
         If not every frame has its functional groups: none may be given another's place.
     """
     stream.seek(0)
-    ds = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_FRAME_GROUPS))
-    shared: DicomSequence = ds.SharedFunctionalGroupsSequence
+    ds = read_with_pydicom(stream, [TAGS[name] for name in _FRAME_GROUPS])
+    shared = ds.SharedFunctionalGroupsSequence
     common = _flat(shared[0]) if shared else {}
-    items: DicomSequence = ds.PerFrameFunctionalGroupsSequence
+    items = ds.PerFrameFunctionalGroupsSequence
     if len(items) != instance.frames:
         raise ValueError("the functional groups are not as many as the frames")
     for number, item in enumerate(items):
@@ -244,7 +251,9 @@ def _padding(values: Values, *, signed: bool) -> tuple[int, int] | None:
 
 def _lossy_ratio(values: Values, syntax: str) -> float | None:
     """How far the pixels were ever compressed with loss, PS3.3 C.7.6.1.1.5; None where never."""
-    if values.text("LossyImageCompression") != "01" and syntax not in LOSSY_SYNTAXES:
+    said = values.text("LossyImageCompression")
+    lossy = syntax in LOSSY_SYNTAXES or (syntax in PERHAPS_LOSSY_SYNTAXES and said != "00")
+    if said != "01" and not lossy:
         return None
     ratios = [float(r) for r in values.texts("LossyImageCompressionRatio") if _is_number(r)]
     return max(ratios, default=0.0)

@@ -21,11 +21,10 @@ _SCANNER, _MM = 1, 2
 
 
 def write_nifti(path: Path, volume: Volume) -> None:
-    """Write a volume; the file appears under its name only when it is whole.
+    """Write a volume.
 
     Parameters
     ----------
-    path : ends in ``.nii``
     volume : int16 or float32, (z, y, x), HU
 
     Raises
@@ -33,15 +32,13 @@ def write_nifti(path: Path, volume: Volume) -> None:
     OutputUnwritable
         The disk is full, or the folder cannot be written.
     """
-    part = path.with_suffix(".part")
     try:
-        with part.open("wb", buffering=0) as stream:
+        with path.open("wb", buffering=0) as stream:
             stream.write(_header(volume))
             # C order of (z, y, x) is NIfTI's order: x runs fastest.
             np.ascontiguousarray(volume.array).tofile(stream)
-        part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise OutputUnwritable(f"({error.strerror})") from error
 
 

@@ -6,6 +6,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +29,21 @@ _KEYS: tuple[Callable[[Instance], Hashable], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Images of one sweep, from feet to head; ``by_number`` where only image numbers set it apart."""
+    """Images of one sweep, from feet to head.
+
+    Attributes
+    ----------
+    by_number : only image numbers set it apart.
+    aside : no sweep but what lies beside one: a few images at a place that the sweeps show too.
+    """
 
     instances: tuple[Instance, ...]
     by_number: bool = False
+    aside: bool = False
 
 
 def split_passes(ordered: list[Instance]) -> tuple[Pass, ...]:
-    """Split images of one geometry into passes, in order of time.
+    """Split images of one geometry into passes, in order of time; what lies beside them comes last.
 
     Parameters
     ----------
@@ -52,11 +60,24 @@ def split_passes(ordered: list[Instance]) -> tuple[Pass, ...]:
         parts: dict[Hashable, list[Instance]] = defaultdict(list)
         for instance in ordered:
             parts[key(instance)].append(instance)
-        if _are_passes(list(parts.values()), repeats):
-            return _in_time(Pass(tuple(part)) for part in parts.values())
-    if repeats > 1 and (blocks := _blocks_by_number(ordered, repeats)):
-        return _in_time(Pass(tuple(feet_to_head(block)), by_number=True) for block in blocks)
+        sweeps = [part for part in parts.values() if len(part) >= _FEWEST_PLACES]
+        if 2 <= len(parts) <= max(2, repeats) + 1 and _are_sweeps(sweeps, repeats):
+            few = [i for part in parts.values() if len(part) < _FEWEST_PLACES for i in part]
+            aside = (Pass(tuple(feet_to_head(few)), aside=True),) if few else ()
+            return (*_in_time(Pass(tuple(part)) for part in sweeps), *aside)
+    if repeats > 1:
+        for order, by_number in _ORDERS:
+            if blocks := _blocks(ordered, repeats, order):
+                return _in_time(Pass(tuple(feet_to_head(block)), by_number=by_number) for block in blocks)
     return (Pass(tuple(ordered)),)
+
+
+_ORDERS: tuple[tuple[Callable[[Instance], Any], bool], ...] = (
+    (lambda i: i.acquisition_time, False),
+    (lambda i: i.content_time, False),
+    (lambda i: i.instance_number or 0, True),
+)
+"""In which order images may have been taken one by one, and whether only their numbers say so."""
 
 
 def _in_time(parts: Iterable[Pass]) -> tuple[Pass, ...]:
@@ -68,30 +89,30 @@ def _in_time(parts: Iterable[Pass]) -> tuple[Pass, ...]:
     return tuple(sorted(parts, key=began))
 
 
-def _are_passes(parts: list[list[Instance]], repeats: int) -> bool:
+def _are_sweeps(parts: list[list[Instance]], repeats: int) -> bool:
     """Whether the parts are whole passes over the same range, not pieces of one pass.
 
     An axial scan numbers and times every slice as an acquisition of its own; a helical scan in two blocks
-    has two acquisitions side by side. Neither may be split.
+    has two acquisitions side by side. Neither may be split. A single sweep is one where the places repeat and
+    the rest is a few images only.
     """
-    if not 2 <= len(parts) <= max(2, repeats) + 1:
+    if any(images_at_one_place(part) > 1 for part in parts):
         return False
-    large = [part for part in parts if len(part) >= _FEWEST_PLACES]
-    if len(large) < 2 or any(images_at_one_place(part) > 1 for part in large):
-        return False
-    ranges = sorted((float(d.min()), float(d.max())) for d in map(depths_of, large))
+    if len(parts) < 2:
+        return len(parts) == 1 and repeats > 1
+    ranges = sorted((float(d.min()), float(d.max())) for d in map(depths_of, parts))
     shortest = min(high - low for low, high in ranges)
     overlap = max(a[1] - b[0] for a, b in itertools.pairwise(ranges))
     return overlap > _MIN_OVERLAP * shortest
 
 
-def _blocks_by_number(ordered: list[Instance], repeats: int) -> list[list[Instance]]:
-    """Passes as runs of image numbers, each of which sweeps all places once, in order; [] where they do not."""
-    numbered = sorted(ordered, key=lambda i: i.instance_number or 0)
-    places, rest = divmod(len(numbered), repeats)
-    if rest or places < _FEWEST_PLACES or len({i.instance_number for i in numbered}) != len(numbered):
+def _blocks(ordered: list[Instance], repeats: int, order: Callable[[Instance], Any]) -> list[list[Instance]]:
+    """Passes as runs in some order, each of which sweeps all places once, from end to end; else []."""
+    sequence = sorted(ordered, key=order)
+    places, rest = divmod(len(sequence), repeats)
+    if rest or places < _FEWEST_PLACES or len({order(i) for i in sequence}) != len(sequence):
         return []
-    blocks = [numbered[k : k + places] for k in range(0, len(numbered), places)]
+    blocks = [sequence[k : k + places] for k in range(0, len(sequence), places)]
     reference = np.sort(depths_of(blocks[0]))
     for block in blocks:
         steps = np.diff(depths := depths_of(block))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.encaps import get_frame
 
 from lvo.dicom.codecs import READABLE, Stored, decode_frame
 from lvo.dicom.elements import BIG_ENDIAN, DEFLATED, IMPLICIT, data_set_start, inflated
@@ -101,12 +101,15 @@ def decode_into(out: Hu, instance: Instance) -> tuple[str, ...]:
     if raw.shape != out.shape:
         raise ValueError("pixel data do not have the shape the header gives")
     stored, notes = _significant(raw, bits, instance)
-    if _rescale(stored, instance, out):
-        notes = (*notes, "values-clipped")
+    padded = None
     if instance.padding is not None:
         # Both ways: some senders fill with values that do not fit into the bits they say are stored.
         padded = _padding_mask(raw.view(_signed(raw.dtype)) if instance.signed else raw, instance)
-        out[padded if stored is raw else padded | _padding_mask(stored, instance)] = AIR_HU
+        padded = padded if stored is raw else padded | _padding_mask(stored, instance)
+    if _rescale(stored, instance, out, padded):
+        notes = (*notes, "values-clipped")
+    if padded is not None:
+        out[padded] = AIR_HU
     return notes
 
 
@@ -125,13 +128,15 @@ def _raw(instance: Instance) -> tuple[Stored, int]:
             return _native(stream, instance, rows, columns), instance.bits_stored
         if instance.transfer_syntax not in READABLE:
             raise ValueError("the transfer syntax is not supported")
+        from pydicom.encaps import get_frame  # only where something is compressed: starting takes 0.2 s
+
         stream.seek(span.offset)
         frame = get_frame(stream, instance.frame, number_of_frames=instance.frames)
     raw, bits = decode_frame(frame, instance.transfer_syntax, rows, columns, instance.bits_allocated)
     return raw, min(bits, instance.bits_stored)
 
 
-def _native(stream: BinaryIO, instance: Instance, rows: int, columns: int) -> Stored:
+def _native(stream: io.FileIO, instance: Instance, rows: int, columns: int) -> Stored:
     assert instance.pixels is not None  # _raw has checked
     size = instance.bits_allocated // 8
     kind = "i" if instance.signed else "u"
@@ -147,7 +152,7 @@ def _native(stream: BinaryIO, instance: Instance, rows: int, columns: int) -> St
         return flat.reshape(rows, columns)
     flat = np.empty(rows * columns, f"{order}{kind}{size}")
     stream.seek(start)
-    if stream.readinto(memoryview(flat).cast("B")) != image:
+    if stream.readinto(flat.data.cast("B")) != image:
         raise ValueError("the file ends within the pixel data")
     return flat.astype(flat.dtype.newbyteorder("="), copy=False).reshape(rows, columns)
 
@@ -194,18 +199,19 @@ def _line(instance: Instance) -> tuple[float, float]:
     )
 
 
-def _rescale(stored: Stored, instance: Instance, out: Hu) -> bool:
-    """Fill `out` with HU; returns whether values had to be clipped to its range."""
+def _rescale(stored: Stored, instance: Instance, out: Hu, padded: Mask | None) -> bool:
+    """Fill `out` with HU; returns whether values that are no padding had to be clipped to its range."""
     slope, intercept = _line(instance)
     if slope == 0:
         raise ValueError("the rescale slope is zero")
     if out.dtype == np.float32:
         out[...] = stored * np.float64(slope) + intercept
         return False
-    ends = sorted((int(stored.min()) * slope + intercept, int(stored.max()) * slope + intercept))
+    real = stored if padded is None or padded.all() else stored[~padded]
+    ends = sorted((int(real.min()) * slope + intercept, int(real.max()) * slope + intercept))
     fits = ends[0] >= _INT16.min and ends[1] <= _INT16.max
     if slope == 1 and fits and intercept == int(intercept) and abs(intercept) <= _INT16.max:
-        # Arithmetic modulo 65536 gives the right answer, because the answer fits.
+        # Arithmetic modulo 65536 gives the right answer, because the answer fits (padding is overwritten).
         out[...] = stored
         out += np.int16(int(intercept))
         return False

@@ -49,7 +49,10 @@ def role_from_headers(group: Group) -> tuple[Role | None, str]:
     if any(r.code == "conflicting-instances" for r in group.reasons):
         return Role.UNREADABLE, "Different images share one identifier."
     if not group.has_geometry:
-        return Role.OTHER_CT, "The images lack a position, an orientation or a pixel spacing that makes sense."
+        return (
+            Role.OTHER_CT,
+            "The images lack a position, an orientation or a pixel spacing that makes sense.",
+        )
     if first.samples != 1:
         return Role.DERIVED, "It is a colour image."
     if (derived := _derived(group)) is not None:
@@ -90,7 +93,10 @@ def _by_extent(group: Group) -> tuple[Role | None, str]:
     count, extent = len(group.instances), group.extent_mm
     places = count / group.passes
     if group.phases >= DYNAMIC_PHASES:
-        return Role.PERFUSION, f"It is pass {group.phase} of {group.phases}: perfusion or another dynamic series."
+        return (
+            Role.PERFUSION,
+            f"It is pass {group.phase} of {group.phases}: perfusion or another dynamic series.",
+        )
     if group.passes > 1 and (places <= 4 or extent < _SHORT_MM):
         return Role.BOLUS_TRACKING, f"It shows {count} images at {round(places)} place(s): bolus tracking."
     if group.passes > 1:
@@ -128,5 +134,3 @@ def named_late(group: Group) -> bool:
 def is_secondary(group: Group) -> bool:
     """Whether the pixels were computed from other images."""
     return bool({"DERIVED", "SECONDARY"} & set(group.first.image_type[:2]))
-
-

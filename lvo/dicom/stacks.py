@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lvo.dicom.instance import MAX_SKEW, Instance
 from lvo.dicom.passes import Pass, depths_of, feet_to_head, images_at_one_place, split_passes
-from lvo.dicom.pixels import decode_hu
+from lvo.dicom.pixels import Hu, decode_hu
 from lvo.study import Reason, SliceRef, Stack
 
 _ORIENTATION_TOLERANCE = 2e-3
@@ -144,15 +144,17 @@ def _same_image(a: Instance, b: Instance) -> Instance | None:
         return None
     if a.modality != "CT" or a.samples != 1:
         return a
-    decoded = []
-    for copy in (a, b):
-        try:
-            decoded.append(decode_hu(copy))
-        except ValueError:
-            decoded.append(None)
-    if decoded[0] is None or decoded[1] is None:
-        return b if decoded[0] is None else a
-    return a if np.array_equal(decoded[0], decoded[1]) else None
+    first, second = _hu_or_none(a), _hu_or_none(b)
+    if first is None or second is None:
+        return b if first is None else a
+    return a if np.array_equal(first, second) else None
+
+
+def _hu_or_none(instance: Instance) -> Hu | None:
+    try:
+        return decode_hu(instance)
+    except ValueError:
+        return None
 
 
 def _by_geometry(instances: list[Instance]) -> list[list[Instance]]:
@@ -189,17 +191,18 @@ def _by_pass(instances: list[Instance], reasons: tuple[Reason, ...]) -> list[Gro
     if not all(_geometry_makes_sense(i) for i in instances):
         return [Group(tuple(instances), has_geometry=False, reasons=reasons)]
     parts = split_passes(feet_to_head(instances))
-    return [_group(part, place, parts, reasons) for place, part in enumerate(parts, start=1)]
+    sweeps = [part for part in parts if not part.aside]
+    groups = [_group(part, reasons, phase, len(sweeps)) for phase, part in enumerate(sweeps, start=1)]
+    return groups + [_group(part, reasons) for part in parts if part.aside]
 
 
-def _group(part: Pass, phase: int, parts: tuple[Pass, ...], reasons: tuple[Reason, ...]) -> Group:
+def _group(part: Pass, reasons: tuple[Reason, ...], phase: int = 1, phases: int = 1) -> Group:
     if part.by_number:
         text = "Only the image numbers tell the passes over the same places apart; they were cut by these."
         uid = part.instances[0].series_uid
         note = Reason(code="phases-by-number", message=text, kind="caution", series_instance_uid=uid)
         reasons = (*reasons, note)
-    passes = images_at_one_place(part.instances)
-    return Group(part.instances, True, passes, reasons, phase, len(parts))
+    return Group(part.instances, True, images_at_one_place(part.instances), reasons, phase, phases)
 
 
 def _geometry_makes_sense(instance: Instance) -> bool:

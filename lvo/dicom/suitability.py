@@ -50,7 +50,8 @@ def cautions(group: Group, role: Role) -> tuple[Reason, ...]:
         return tuple(found)
     kvp = group.first.kvp
     if kvp is not None and not TESTED_KVP[0] <= kvp <= TESTED_KVP[1]:
-        text = f"The tube voltage ({kvp:.0f} kV) is outside the tested {TESTED_KVP[0]:.0f} to {TESTED_KVP[1]:.0f}."
+        tested = f"{TESTED_KVP[0]:.0f} to {TESTED_KVP[1]:.0f} kV"
+        text = f"The tube voltage ({kvp:.0f} kV) is outside what was tested ({tested})."
         found.append(_note("kvp-untested", text, group))
     if is_thick(group):
         text = f"No thin CTA series was sent; slices of {thickness_mm(group):.1f} mm were used."

@@ -21,7 +21,7 @@ _HEADLINE = {
     Status.NOT_SUSPECTED: "NO OCCLUSION SUSPECTED",
     Status.NOT_ANALYSED: "NOT ANALYSED - read the study now",
 }
-_REASON_STYLE = {"rejection": "bold yellow", "repair": "cyan", "caution": "yellow", "information": "dim"}
+REASON_STYLE = {"rejection": "bold yellow", "repair": "cyan", "caution": "yellow", "information": "dim"}
 
 
 def place(finding: Finding) -> str:
@@ -63,7 +63,7 @@ def _reasons(reasons: tuple[Reason, ...]) -> Table:
         table.add_column(heading)
     for reason in reasons:
         table.add_row(
-            Text(reason.kind, style=_REASON_STYLE[reason.kind]), reason.code, escape(reason.message)
+            Text(reason.kind, style=REASON_STYLE[reason.kind]), reason.code, escape(reason.message)
         )
     return table
 
