@@ -31,7 +31,7 @@ from lvo.errors import (
     PathNotFound,
     PoseFailed,
 )
-from lvo.imaging.acceptance import check_contrast, check_coverage
+from lvo.imaging.acceptance import check_contrast, check_coverage, check_gaps
 from lvo.imaging.head_frame import HeadFramer
 from lvo.imaging.quality import check_metal, check_motion
 from lvo.imaging.resample import Grid, points_to_patient, to_head
@@ -148,7 +148,8 @@ def analyse(study: Study, detector: Detector) -> Analysis:
     with clock.stage("resample"):
         box = to_head(study.cta, pose)
     with clock.stage("acceptance"):
-        reasons += (*check_coverage(study.cta, pose), *check_motion(study.cta, pose))
+        reasons += (*check_coverage(study.cta, pose), *check_gaps(study.cta, pose))
+        reasons += check_motion(study.cta, pose)
         reasons += (*check_metal(study.cta, pose, box), *check_contrast(box))
     if _rejected(reasons):
         scene = Scene(study.cta, pose, "CTA")

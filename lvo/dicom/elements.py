@@ -25,7 +25,7 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 IMPLICIT = "1.2.840.10008.1.2"
 
-MAX_INFLATED_BYTES = 256 << 20
+MAX_INFLATED_BYTES = 64 << 20
 """A deflated data set larger than this is refused: a few kilobytes can hold gigabytes of zeros."""
 MAX_HEADER_BYTES = 64 << 20
 _CHUNK = 16 << 10
@@ -261,13 +261,14 @@ class _Walker:
 
 def _by_pydicom(stream: BinaryIO, wanted: Collection[int]) -> Elements:
     """What the walk refused, read by pydicom."""
+    if DEFLATED.encode() in stream.read(_CHUNK):
+        raise ValueError("the deflated data set is malformed")  # pydicom inflates without a limit
+    stream.seek(0)
     with _quiet():
         ds = read_with_pydicom(stream, wanted)
         syntax = str(ds.file_meta.get("TransferSyntaxUID", ""))
         media = str(ds.file_meta.get("MediaStorageSOPClassUID", "")).encode()
         values = {_MEDIA_CLASS: media} | raw_values(ds)
-    if syntax == DEFLATED:
-        raise ValueError("the deflated data set is malformed")
     big = syntax == BIG_ENDIAN
     return Elements(values, syntax, big, _pixel_span(stream, syntax, big))
 

@@ -19,7 +19,7 @@ from lvo.study import Affine, Reason
 TILT_DEG = 0.1
 """A tilt below this moves the end of a 250 mm scan by less than a pixel."""
 MAX_OFFSET_MM = 0.3
-"""How far a slice may lie beside the straight line through all slices: more than any rounding of positions."""
+"""How far a slice may lie beside the straight line through all slices: more than positions are rounded."""
 _FINEST_STEP_MM = 0.3
 _GAP_FACTOR = 1.5
 _GAP_MM = 3.0

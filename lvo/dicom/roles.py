@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from lvo.dicom.pixels import MAX_SLICE_PIXELS
 from lvo.dicom.stacks import Group
-from lvo.errors import BurnedInPixels, NotAnalysable, NotHounsfield, PassesMixed
+from lvo.errors import BurnedInPixels, NotAnalysable, NotHounsfield, PassesMixed, SeriesTooLarge
 from lvo.study import Role
 
 DYNAMIC_PHASES = 6
@@ -48,6 +49,8 @@ def role_from_headers(group: Group) -> tuple[Role | None, str]:
         return Role.TOPOGRAM, "It is a localizer."
     if any(r.code == "conflicting-instances" for r in group.reasons):
         return Role.UNREADABLE, "Different images share one identifier."
+    if _slice_too_large(group):
+        return Role.UNREADABLE, "Its images are larger than any CT."
     if not group.has_geometry:
         return (
             Role.OTHER_CT,
@@ -64,6 +67,8 @@ def rejection_from_headers(group: Group) -> NotAnalysable | None:
     """Why a stack of CT images may not be used whatever it shows; None where nothing speaks against it."""
     if group.first.modality != "CT":
         return None
+    if _slice_too_large(group):
+        return SeriesTooLarge(f"({group.first.rows} x {group.first.columns} pixels)")
     if any(i.burned_in for i in group.instances):
         return BurnedInPixels()
     if any(i.rescale_type not in _HU_TYPES for i in group.instances):
@@ -71,6 +76,10 @@ def rejection_from_headers(group: Group) -> NotAnalysable | None:
     if 1 < group.passes < DYNAMIC_PHASES and group.extent_mm >= _SHORT_MM:
         return PassesMixed(f"({group.passes} images at one place)")
     return None
+
+
+def _slice_too_large(group: Group) -> bool:
+    return (group.first.rows or 0) * (group.first.columns or 0) > MAX_SLICE_PIXELS
 
 
 def _derived(group: Group) -> str | None:

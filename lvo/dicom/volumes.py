@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from lvo.dicom.geometry import Gap, gaps, place
-from lvo.dicom.pixels import Hu, Pixels, decode_many
+from lvo.dicom.pixels import MAX_SLICE_PIXELS, Hu, Pixels, decode_many
 from lvo.dicom.stacks import Group
 from lvo.errors import PixelsUnreadable, SeriesTooLarge, SlicesMissing
 from lvo.study import Reason, Volume
@@ -60,8 +60,8 @@ def decode_group(group: Group, *, whole: bool = False) -> Decoded:
     reasons: list[Reason] = []
     if not whole:
         group, reasons = _head_part(group)
-    size = len(group.instances) * (group.first.rows or 0) * (group.first.columns or 0)
-    if size > MAX_VOXELS:
+    pixels_each = (group.first.rows or 0) * (group.first.columns or 0)
+    if pixels_each > MAX_SLICE_PIXELS or pixels_each * len(group.instances) > MAX_VOXELS:
         raise SeriesTooLarge(f"({len(group.instances)} images of {group.first.rows} rows)")
     pixels = decode_many(group.instances, exact=whole)
     array: Hu = pixels.array

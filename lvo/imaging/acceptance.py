@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from lvo.errors import CoverageIncomplete, NoArterialContrast, VenousPhase
-from lvo.imaging.resample import HEAD_BOX, Grid, grid_to_index
+from lvo.errors import CoverageIncomplete, NoArterialContrast, SlicesMissing, VenousPhase
+from lvo.imaging.resample import HEAD_BOX, Grid, grid_index_to_patient, grid_to_index
 from lvo.study import FloatArray, HeadPose, Reason, Volume
 
 F32 = npt.NDArray[np.float32]
@@ -61,6 +61,35 @@ def check_coverage(volume: Volume, pose: HeadPose, box: Grid = HEAD_BOX) -> tupl
         text = f"The edge of the analysed region was not scanned: {1 - whole:.0%} of it is missing."
         return (_reason("coverage-partial", text, "caution"),)
     return ()
+
+
+def check_gaps(volume: Volume, pose: HeadPose, box: Grid = HEAD_BOX) -> tuple[Reason, ...]:
+    """Check that no slice is missing where the detector looks.
+
+    The DICOM room refuses gaps in the part of the scan that can hold the vessels; here the pose says which
+    part does.
+
+    Parameters
+    ----------
+    volume : with its gaps, and the stack along whose normal they are measured
+    pose : patient LPS to head frame
+    box : what the detector will be given
+
+    Returns
+    -------
+    tuple of Reason
+        A rejection where a gap crosses the box, else empty.
+    """
+    if not volume.gaps or volume.stack is None:
+        return ()
+    corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(box.shape) - 1)
+    depths = grid_index_to_patient(pose, box, corners) @ volume.stack.normal
+    low, high = float(depths.min()), float(depths.max())
+    crossing = [gap for gap in volume.gaps if gap[0] < high and gap[1] > low]
+    if not crossing:
+        return ()
+    detail = f"({len(crossing)} gap(s) in the region of the arteries)"
+    return (_reason(SlicesMissing.code, SlicesMissing(detail).message, "rejection"),)
 
 
 def _reason(code: str, message: str, kind: str) -> Reason:

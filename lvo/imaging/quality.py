@@ -183,8 +183,8 @@ METAL_HU = 3000.0
 """Enamel and petrous bone stay below; scanners that store twelve bits stop at 3071."""
 MIN_METAL_MM3 = 15.0
 HIDDEN_MM3 = 750.0
-"""The arteries of the region hold 2500 mm3. Of simulated metal, clips and a coil of 4 mm hide up to 400, a large
-clip 1400, coils of 7 mm 2300 and more."""
+"""The arteries of the region hold 2500 mm3. Simulated clips and coils of 4 mm hide up to 400, large clips 1400
+and more, coils of 7 mm among the arteries 1500 and more; coils of 5 to 6 mm come out on either side."""
 _WHOLE: tuple[Range, Range, Range] = ((-90.0, 90.0), (-115.0, 95.0), (-90.0, 115.0))
 # Brain only, in every head: nothing there is dark but for a streak. Above the sella, and behind the clivus.
 _BRAIN: tuple[tuple[Range, Range, Range], ...] = (

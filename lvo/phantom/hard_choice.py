@@ -66,9 +66,7 @@ CASES = (
         "secondary-series",
         tags={"ImageType": ["DERIVED", "SECONDARY", "AXIAL"]},
     ),
-    case(
-        "sharp-kernel-only", "missing or anonymised tags", "sharp-kernel", tags={"ConvolutionKernel": "H70h"}
-    ),
+    case("sharp-kernel-only", _ADMISSION, "sharp-kernel", tags={"ConvolutionKernel": "H70h"}),
     case("burned-in", _DERIVED, "burned-in-pixels", outcome="refused", tags={"BurnedInAnnotation": "YES"}),
     case(
         "burned-in-beside-the-cta",
@@ -89,7 +87,7 @@ CASES = (
     case("kvp-150", _ADMISSION, "kvp-untested", tags={"KVP": "150"}),
     case(
         "two-patients",
-        "missing or anonymised tags",
+        "other files among the slices",
         "mixed-studies",
         outcome="refused",
         others=(Other({"SeriesNumber": 3, "PatientID": "OTHER", "StudyInstanceUID": "2.25.77"}),),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import gdcm
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +80,29 @@ def _htj2k(*, reversible: bool = True, level: float | None = None, tlm: bool = F
         return bytes(imagecodecs.htj2k_encode(frame, level, reversible=reversible, tlm=tlm))
 
     return encode
+
+
+def by_gdcm(syntax: str) -> Callable[[Path], None]:
+    """Compress every file of a folder with GDCM, whose codecs are others than those used above."""
+
+    def files(folder: Path) -> None:
+        for path in folder.iterdir():
+            reader, writer = gdcm.ImageReader(), gdcm.ImageWriter()
+            change = gdcm.ImageChangeTransferSyntax()
+            reader.SetFileName(str(path))
+            change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
+            if not reader.Read():
+                raise ValueError("GDCM cannot read the file")
+            change.SetInput(reader.GetImage())
+            if not change.Change():
+                raise ValueError("GDCM cannot compress the image")
+            writer.SetFileName(str(path))
+            writer.SetFile(reader.GetFile())
+            writer.SetImage(change.GetOutput())
+            if not writer.Write():
+                raise ValueError("GDCM cannot write the file")
+
+    return files
 
 
 ENCODERS: dict[str, Encoder] = {

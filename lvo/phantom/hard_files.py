@@ -62,6 +62,12 @@ def _litter(folder: Path) -> None:
     finish(folder / "DICOMDIR", directory)
 
 
+def _headless(folder: Path) -> None:
+    """Data sets without the preamble and the prefix of Part 10, which only a guess could read."""
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes()[132:])
+
+
 def _dose(name: str) -> tuple[Dataset, Dataset]:
     """A dose report as a picture that calls itself CT, and as a structured report."""
     capture, report = Dataset(), Dataset()
@@ -163,6 +169,7 @@ CASES = (
         tags={"PatientName": "Phantôme^Köpf=頭^部", "SeriesDescription": "Kopf-Gefäße CTA"},
     ),
     case("other-files-among-the-slices", _AMONG, files=_litter),
+    case("files-without-a-preamble", _AMONG, "no-dicom", outcome="refused", files=_headless),
     case("no-image-at-all", _AMONG, "no-dicom", outcome="refused", save=_litter_only, scan=QUICK.take([0])),
     case("dose-report-beside-the-cta", _REPORT, files=_with_dose("dose-report-beside-the-cta")),
     case(

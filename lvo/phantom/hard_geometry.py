@@ -15,6 +15,7 @@ from lvo.phantom.hard_write import Image, Storage, ds, set_tags
 _TABLE = "missing slices, variable spacing"
 _TILT = "gantry tilt on head CT"
 _FLIP = "flips and mirrors"
+_ADMISSION = "outside what was tested"
 _LIES = "spacing from the wrong tag"
 _PLAIN: dict[str, Any] = {"ContrastBolusAgent": None, "SeriesDescription": "Head"}
 
@@ -127,11 +128,11 @@ GAPS = (
     case("variable-spacing-without-a-gap", _TABLE, "uneven-spacing", outcome="resampled", scan=_VARIABLE),
     case(
         "thick-slices-of-2.5-mm",
-        _TABLE,
+        _ADMISSION,
         "thick-slices",
         scan=axial(34, 2.5),
     ),
-    case("slices-of-5-mm", _TABLE, "slices-too-thick", outcome="refused", scan=axial(18, 5.0)),
+    case("slices-of-5-mm", _ADMISSION, "slices-too-thick", outcome="refused", scan=axial(18, 5.0)),
     case("slices-apart", _TABLE, "slices-apart", scan=AXIAL.thick(0.75)),
 )
 
@@ -244,9 +245,8 @@ def orientation_cases() -> tuple[HardCase, ...]:
 
 def _position(name: str, signs: tuple[int, int, int]) -> HardCase:
     scan = turned(axial_affine(_BOX, 1.9, (4.9, 6.0)), _BOX, (0, 1, 2), signs)
-    row = f"{_FLIP}: {name}"
     return case(
-        f"patient-{name.lower()}", row, scan=scan, tags={"PatientPosition": name}, truth={"quiet": True}
+        f"patient-{name.lower()}", _FLIP, scan=scan, tags={"PatientPosition": name}, truth={"quiet": True}
     )
 
 

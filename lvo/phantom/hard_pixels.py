@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvo.phantom import hard_encode as syntax
-from lvo.phantom.hard_encode import ENCODERS, REVERSIBLE_JPEG_2000, UNSIGNED_JPEG_2000
+from lvo.phantom.hard_encode import ENCODERS, REVERSIBLE_JPEG_2000, UNSIGNED_JPEG_2000, by_gdcm
 from lvo.phantom.hard_head import axial
 from lvo.phantom.hard_recipe import AXIAL, HardCase, Outcome, case, each
 from lvo.phantom.hard_write import Encoding, Image, Storage
@@ -91,7 +91,7 @@ def _twin(
     outcome: Outcome = "exact",
     **encoding: Any,
 ) -> HardCase:
-    tags: dict[str, Any] = {}
+    tags: dict[str, Any] = {"LossyImageCompression": "00"}
     if codes:
         tags = {"LossyImageCompression": "01", "LossyImageCompressionRatio": "4"}
         tags["LossyImageCompressionMethod"] = "ISO_15444_1" if "2k" in name else "ISO_10918_1"
@@ -144,6 +144,22 @@ SYNTAXES = (
     _twin("htj-2k-lossless-unsigned", syntax.HTJ2K_LOSSLESS, U16),
     _twin("htj-2k-rpcl", syntax.HTJ2K_RPCL, S16),
     _twin("htj-2k-lossy", syntax.HTJ2K, S16, _LOSSY, hu=5),
+    *(
+        case(
+            f"syntax-{name}-by-gdcm",
+            _SYNTAX,
+            grain=10.0,
+            files=by_gdcm(uid),
+            storages=(storage,),
+            truth={"quiet": True},
+        )
+        for name, uid, storage in (
+            ("jpeg-lossless", syntax.JPEG_LOSSLESS_1, S16),
+            ("jpeg-ls", syntax.JPEG_LS, S12),
+            ("jpeg-2k", syntax.JPEG_2000_LOSSLESS, S16),
+            ("rle", syntax.RLE, U16),
+        )
+    ),
     case(
         "lossy-and-not-said",
         _SYNTAX,

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from lvo.imaging.acceptance import check_contrast, check_coverage, measure_contrast
+from lvo.imaging.acceptance import check_contrast, check_coverage, check_gaps, measure_contrast
 from lvo.imaging.resample import HEAD_BOX
-from lvo.study import HeadPose, Volume
+from lvo.study import HeadPose, Stack, Volume
 
 IDENTITY = HeadPose(
     matrix=tuple(tuple(float(v) for v in row) for row in np.eye(4)),
@@ -54,6 +56,14 @@ def test_padding_is_not_coverage():
     ]
 
 
+@pytest.mark.parametrize(("gap", "refused"), [((-80, -70), False), ((-20, -12), True), ((100, 130), False)])
+def test_a_gap_is_a_rejection_where_it_crosses_the_box(gap, refused):
+    stack = Stack("1", "2", (1, 0, 0, 0, 1, 0), (2, 2), 120, 100, ())
+    volume = replace(scan(-90, 150), stack=stack, gaps=(gap,))
+    found = codes(check_gaps(volume, IDENTITY))
+    assert found == ([("slices-missing", "rejection")] if refused else [])
+
+
 def test_no_contrast_is_a_rejection_however_much_bone_there_is():
     assert codes(check_contrast(brain())) == [("no-arterial-contrast", "rejection")]
 
@@ -69,6 +79,23 @@ def test_weak_contrast_is_a_caution():
 
 def test_bright_veins_are_a_caution():
     assert codes(check_contrast(brain(artery_hu=250, vein_hu=240))) == [("late-phase", "caution")]
+
+
+@pytest.mark.parametrize("artery_hu", [170, 250])
+def test_veins_that_outshine_the_arteries_are_a_rejection(artery_hu):
+    assert codes(check_contrast(brain(artery_hu=artery_hu, vein_hu=360))) == [("venous-phase", "rejection")]
+
+
+def test_one_dark_artery_does_not_make_a_venous_phase():
+    head = brain(artery_hu=250, vein_hu=200)
+    head[48:52, 48:52, :56] = 35
+    assert ("venous-phase", "rejection") not in codes(check_contrast(head))
+
+
+def test_pineal_calcium_is_no_vein():
+    head = brain(artery_hu=250, vein_hu=100)
+    head[68:74, 74:80, 53:59] = 600
+    assert codes(check_contrast(head)) == []
 
 
 def test_an_empty_box_is_no_contrast():
