@@ -26,11 +26,13 @@ _VESSEL_RADIUS = 6.0
 class Head:
     """An ellipsoid head with scalp, skull, brain and vertical vessels; called with points, it gives HU.
 
-    The marker tells left from right, the nose (in front, low) front from back and head from feet.
+    The marker tells left from right, the nose (in front, low) front from back and head from feet. The brain
+    grows denser upwards and leftwards, so that no two slices are alike; linear interpolation keeps that.
+    Vessels without HU of their own look like brain.
     """
 
-    artery_hu: float = 320.0
-    vein_hu: float = 90.0
+    artery_hu: float | None = 320.0
+    vein_hu: float | None = 90.0
 
     def __call__(self, points_lps: Floats) -> Floats:
         """HU at LPS points in mm, shape (n, 3) to (n,)."""
@@ -40,11 +42,12 @@ class Head:
         hu = np.full(x.shape, -1000.0)
         hu[(radius < 1.0) | (nose < 1.0)] = 20
         hu[radius < 0.93] = 1100
-        hu[radius < 0.8] = 35
-        inner = radius < 0.7
-        for across in _ARTERIES_X:
-            hu[inner & (np.hypot(x - across, y) < _VESSEL_RADIUS)] = self.artery_hu
-        hu[inner & (np.hypot(x, y - 45) < _VESSEL_RADIUS)] = self.vein_hu
+        brain, inner = radius < 0.8, radius < 0.7
+        hu[brain] = (35 + 0.35 * z + 0.15 * x)[brain]
+        vessels = [(across, 0.0, self.artery_hu) for across in _ARTERIES_X] + [(0.0, 45.0, self.vein_hu)]
+        for vessel_x, vessel_y, lumen in vessels:
+            if lumen is not None:
+                hu[inner & (np.hypot(x - vessel_x, y - vessel_y) < _VESSEL_RADIUS)] = lumen
         hu[_marker(points_lps)] = 2500
         return hu
 
@@ -71,7 +74,7 @@ def _marker(points_lps: Floats) -> npt.NDArray[np.bool_]:
 
 
 CTA = Head()
-NATIVE = Head(artery_hu=42.0, vein_hu=48.0)
+NATIVE = Head(artery_hu=None, vein_hu=None)
 VENOUS = Head(artery_hu=180.0, vein_hu=240.0)
 
 

@@ -16,7 +16,7 @@ Outcome = Literal["exact", "resampled", "refused", "other"]
 AXIAL = axial()
 """56 slices of 48 x 48 pixels, 1.5 mm apart: one of them may be missing without a gap."""
 QUICK = axial(44, 1.9)
-"""The fewest thin slices that cover a head."""
+"""The fewest thin slices that pass for a head."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

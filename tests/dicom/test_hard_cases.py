@@ -118,8 +118,11 @@ def is_resampled(volume: Volume, truth: Truth) -> None:
     found, in_gap = found[inside], in_gap[inside]
     assert (found >= np.where(in_gap, -1000, low) - 1.5).all()
     assert (found <= high + 1.5).all()
-    flat = (low == high) & ~in_gap
-    assert flat.mean() > 0.4
+    even = (high - low < 10) & ~in_gap
+    assert even.mean() > 0.4
+    assert np.abs(found - truth.hu_at(points[inside]))[even].max() <= 1.5
+    # Interpolation smooths edges; a shift by a part of a voxel moves them, and shows in the mean.
+    assert np.abs(found - interpolated(points[inside], truth))[~in_gap].mean() < 3
     if "cropped-to-head" not in truth.codes:
         covers(volume, truth)
 
@@ -140,6 +143,26 @@ def where(points: Floats, truth: Truth) -> tuple[npt.NDArray[np.bool_], npt.NDAr
     steps = np.diff(depths)
     step = steps[np.clip(np.searchsorted(depths, depth) - 1, 0, len(steps) - 1)]
     return inside, (step > 3.01) & (step > 3 * np.median(steps))
+
+
+def interpolated(points: Floats, truth: Truth) -> Floats:
+    """Acquired HU, linearly along the normal between slices and linearly within each of them."""
+    x, y = truth.orientation[:3], truth.orientation[3:]
+    order = np.argsort(truth.positions @ np.cross(x, y))
+    positions, array = truth.positions[order], truth.array[order].clip(-1000)
+    depths, depth = positions @ np.cross(x, y), points @ np.cross(x, y)
+    below = np.clip(np.searchsorted(depths, depth) - 1, 0, len(depths) - 2)
+    part = (depth - depths[below]) / (depths[below + 1] - depths[below])
+    total = np.zeros(len(points))
+    for k, weight in ((below, 1 - part), (below + 1, part)):
+        away = points - positions[k]
+        i, j = away @ x / truth.pixel_spacing[1], away @ y / truth.pixel_spacing[0]
+        for b, a in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            row, column = np.floor(j).astype(int) + b, np.floor(i).astype(int) + a
+            share = (1 - np.abs(j - row)) * (1 - np.abs(i - column)) * weight
+            row, column = np.clip(row, 0, array.shape[1] - 1), np.clip(column, 0, array.shape[2] - 1)
+            total += share * array[k, row, column]
+    return total
 
 
 def surroundings(points: Floats, truth: Truth) -> tuple[Floats, Floats]:
@@ -179,7 +202,7 @@ def test_names_are_unique_and_every_row_is_covered() -> None:
 def test_the_acquired_array_agrees_with_the_formula(name: str, tmp_path: Path) -> None:
     truth = next(case for case in HARD_CASES if case.name == name).write(tmp_path)
     points = pixel_points(truth)
-    np.testing.assert_array_equal(truth.hu_at(points.reshape(-1, 3)), truth.array.ravel())
+    assert np.abs(truth.hu_at(points.reshape(-1, 3)) - truth.array.ravel()).max() <= 0.51
 
 
 def test_the_same_case_is_the_same_bytes(tmp_path: Path) -> None:

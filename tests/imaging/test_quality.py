@@ -74,7 +74,7 @@ def test_a_jump_of_five_millimetres_is_a_rejection(moves):
 
 
 def test_a_jump_of_two_millimetres_is_a_caution():
-    assert codes(moved(lambda z: (0, 2.2 * (z > 4)))) == [("some-motion", "caution")]
+    assert codes(moved(lambda z: (0, 2.4 * (z > 4)))) == [("some-motion", "caution")]
 
 
 def test_a_turn_of_the_head_between_two_slices_is_a_rejection():
@@ -129,7 +129,7 @@ def test_left_and_right_are_treated_alike():
     """The grid is symmetric about x = 0, so a mirrored array is a mirrored patient."""
     clipped = with_metal((30, -3, 15), 2.5, streak_hu=20)
     assert codes(clipped) == codes(clipped[..., ::-1].copy())
-    for mm in (0.0, 2.2):
+    for mm in (0.0, 2.4):
         hu = moved(lambda z, mm=mm: (0, mm * (z > 4)))
         pair = [measure_motion(Volume(h, AFFINE), IDENTITY) for h in (hu, hu[..., ::-1].copy())]
         assert pair[0] == pytest.approx(pair[1], abs=0.15)
