@@ -1,7 +1,8 @@
 """Compressed frames to stored values: one fixed decoder for each transfer syntax.
 
-imagecodecs carries the reference libraries (OpenJPEG, CharLS, libjpeg-turbo, OpenJPH) and lets other threads
-run while it decodes. Pillow is nowhere: it alters 16-bit JPEG 2000.
+imagecodecs carries the reference libraries (OpenJPEG, CharLS, libjpeg-turbo) and lets other threads run while
+it decodes. Two decoders are avoided: Pillow alters 16-bit JPEG 2000, and imagecodecs' own HTJ2K (2026.3.6) hands
+out what it has when a frame is damaged; OpenJPEG reads HTJ2K too, and raises.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ _DECODER = {
     "1.2.840.10008.1.2.4.81": "jpegls_decode",  # near-lossless
     "1.2.840.10008.1.2.4.90": "jpeg2k_decode",
     "1.2.840.10008.1.2.4.91": "jpeg2k_decode",
-    "1.2.840.10008.1.2.4.201": "htj2k_decode",
-    "1.2.840.10008.1.2.4.202": "htj2k_decode",
-    "1.2.840.10008.1.2.4.203": "htj2k_decode",
+    "1.2.840.10008.1.2.4.201": "jpeg2k_decode",
+    "1.2.840.10008.1.2.4.202": "jpeg2k_decode",
+    "1.2.840.10008.1.2.4.203": "jpeg2k_decode",
 }
 READABLE = frozenset({RLE, *_DECODER})
 """Compressed transfer syntaxes that can be decoded."""

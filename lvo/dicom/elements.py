@@ -173,6 +173,7 @@ class _Walker:
         self._buffer = buffer
         self.explicit = explicit
         order = ">" if big_endian else "<"
+        self._head = Struct(f"{order}HH2sH").unpack_from
         self._tag = Struct(f"{order}HH").unpack_from
         self._short = Struct(f"{order}H").unpack_from
         self._long = Struct(f"{order}L").unpack_from
@@ -181,31 +182,50 @@ class _Walker:
     def top_level(
         self, position: int, wanted: frozenset[int], only_group: int | None = None
     ) -> tuple[dict[int, bytes], PixelSpan | None]:
-        """Walk until the pixel data, the end of the file, or the end of a group."""
+        """Walk until the pixel data, the end of the file, or the end of a group.
+
+        Written out in one loop: it runs sixty times for each image of a study of a thousand.
+        """
         values: dict[int, bytes] = {}
-        buffer, last = self._buffer, -1
+        explicit, head = self.explicit, self._head
+        data, last = self._buffer.data, -1
         while True:
             self.position = position
-            try:
-                buffer.need(position + 8)
-            except _Malformed:
-                if len(buffer.data) == position and only_group is None:
-                    return values, None
-                raise
-            group, element = self._tag(buffer.data, position)
+            if position + 12 > len(data):
+                if self._at_end(position):
+                    if only_group is None:
+                        return values, None
+                    raise _Malformed("the file ends after its meta information")
+                data = self._buffer.data
+            group, element, vr, length = head(data, position)
             if only_group is not None and group != only_group:
                 return values, None
             tag = group << 16 | element
             if tag <= last:
                 raise _Malformed("the elements are not in order")
-            last = tag
-            value, length = self.value(position, self.explicit)
+            last, value = tag, position + 8
+            if not explicit or vr in _LONG_VR:
+                value, length = self.value(position, explicit)
+                data = self._buffer.data
+            elif vr not in _SHORT_VR:
+                raise _Malformed("no such value representation")
             if tag == _PIXEL_DATA:
                 return values, PixelSpan(value, None if length == _UNDEFINED else length)
-            position = self._skip(value, length)
+            position = value + length if length != _UNDEFINED else self._skip(value)
             if tag in wanted:
-                buffer.need(position)
-                values[tag] = b"" if length == _UNDEFINED else buffer.data[value:position]
+                self._buffer.need(position)
+                data = self._buffer.data
+                values[tag] = b"" if length == _UNDEFINED else data[value:position]
+
+    def _at_end(self, position: int) -> bool:
+        """Whether the data end at `position`; else there are eight bytes of an element."""
+        try:
+            self._buffer.need(position + 8)
+        except _Malformed:
+            if len(self._buffer.data) == position:
+                return True
+            raise
+        return False
 
     def value(self, position: int, explicit: bool) -> tuple[int, int]:
         """Where the value of the element at `position` begins, and its length."""
@@ -220,9 +240,8 @@ class _Walker:
         self._buffer.need(position + 12)
         return position + 12, self._long(self._buffer.data, position + 8)[0]
 
-    def _skip(self, value: int, length: int) -> int:
-        if length != _UNDEFINED:
-            return value + length
+    def _skip(self, value: int) -> int:
+        """Where the sequence of undefined length that begins at `value` ends."""
         explicit = self.explicit and self._buffer.data[value - 8 : value - 6] != b"UN"
         return self._sequence_end(value, explicit, 0)
 
@@ -264,7 +283,7 @@ def _by_pydicom(stream: BinaryIO, wanted: Collection[int]) -> Elements:
     if DEFLATED.encode() in stream.read(_CHUNK):
         raise ValueError("the deflated data set is malformed")  # pydicom inflates without a limit
     stream.seek(0)
-    with _quiet():
+    with quiet():
         ds = read_with_pydicom(stream, wanted)
         syntax = str(ds.file_meta.get("TransferSyntaxUID", ""))
         media = str(ds.file_meta.get("MediaStorageSOPClassUID", "")).encode()
@@ -279,12 +298,12 @@ def read_with_pydicom(stream: BinaryIO, wanted: Collection[int]) -> Dataset:
     from pydicom import config
 
     # Headers of real scanners break value rules all the time; what we use is checked where it is used.
-    with _quiet(), config.disable_value_validation():
+    with quiet(), config.disable_value_validation():
         return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(wanted))
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No warning and no log line of pydicom's: they quote values, and these may be the patient's."""
     logger = logging.getLogger("pydicom")
     level = logger.level

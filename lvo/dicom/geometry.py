@@ -1,7 +1,7 @@
 """Sorted slices to one affine whose axes are perpendicular: gantry tilt, uneven spacing and gaps.
 
-Positions come from ImagePositionPatient and ImageOrientationPatient alone (PS3.3 C.7.6.2.1.1). Slices that
-already lie on one grid are handed on untouched.
+Positions come from ImagePositionPatient and ImageOrientationPatient alone (PS3.3 C.7.6.2.1.1). The headers
+settle the grid (`lay_out`) before any pixel is read; slices that already lie on it stay untouched.
 """
 
 from __future__ import annotations
@@ -29,20 +29,33 @@ _THICK_STEP_MM = 7.6
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A volume on one grid.
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """The grid of a volume, and how its slices get there.
 
     Attributes
     ----------
-    array : HU, shape (z, y, x)
     affine : index (k, j, i) to LPS mm, axes perpendicular
-    reasons : what was repaired
+    shape : voxels along (z, y, x)
+    drift : how far each slice lies from the first along rows and columns, pixels, shape (slices, 2), where a
+        tilted gantry has to be set upright; else None
+    depths : position of each slice along the normal from the first, mm, where slices have to be brought to
+        one spacing; else None
+    gaps : where slices are missing
+    reasons : what is to be repaired
     """
 
-    array: Hu
     affine: Affine
+    shape: tuple[int, int, int]
+    drift: Floats | None
+    depths: Floats | None
+    gaps: tuple[Gap, ...]
     reasons: tuple[Reason, ...]
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the slices lie on the grid as they are."""
+        return self.drift is None and self.depths is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +92,8 @@ def gaps(group: Group) -> tuple[Gap, ...]:
     return tuple(Gap(int(k), float(ends[0, k]), float(ends[1, k])) for k in found)
 
 
-def place(array: Hu, group: Group) -> Placed:
-    """Bring sorted slices to one affine; resample only where they do not lie on one grid.
-
-    Parameters
-    ----------
-    array : HU, shape (slices, rows, columns), padding already air
-    group : the images, in the same order
+def lay_out(group: Group) -> Layout:
+    """Find the grid of a stack from the headers of its images, sorted along the normal.
 
     Raises
     ------
@@ -93,7 +101,7 @@ def place(array: Hu, group: Group) -> Placed:
         If a slice lies beside the line through the others, as in no scan.
     """
     first = group.first
-    if first.orientation is None or first.pixel_spacing is None:
+    if first.orientation is None or first.pixel_spacing is None or not first.rows or not first.columns:
         raise NotAnalysable("(images without positions)")
     o = np.asarray(first.orientation, dtype=np.float64)
     row_axis, column_axis = o[3:] * first.pixel_spacing[0], o[:3] * first.pixel_spacing[1]
@@ -102,20 +110,22 @@ def place(array: Hu, group: Group) -> Placed:
     depths = positions @ normal
     if len(depths) > 1 and depths[-1] < depths[0]:
         normal, depths = -normal, -depths
-    origin = positions[0]
+    origin, rows, columns = positions[0], first.rows, first.columns
     reasons: list[Reason] = []
 
     drift, lean = _drift(positions, depths, row_axis, column_axis)
     tilt = _tilt_deg(positions, normal)
-    if tilt > TILT_DEG:
-        array, low = _upright(_floored(array), drift)
+    tilted = tilt > TILT_DEG
+    if tilted:
+        low, size = _upright_frame(drift)
         origin, lean = origin + low[0] * row_axis + low[1] * column_axis, np.zeros(3)
+        rows, columns = rows + size[0], columns + size[1]
         text = f"The gantry was tilted by {tilt:.1f} degrees; the images were resampled upright."
         reasons.append(_repair("gantry-tilt", text, group))
-    depths = depths - depths[0]
+    depths, count = depths - depths[0], len(depths)
     line = _regular(depths, first.slice_thickness)
     if line is None:
-        array, step = _even(_floored(array), depths, gaps(group))
+        count, step = _even_steps(depths)
         steps = np.diff(depths)
         text = f"Slices lie {steps.min():.2f} to {steps.max():.2f} mm apart; resampled to {step:.2f} mm."
         reasons.append(_repair("uneven-spacing", text, group))
@@ -125,7 +135,35 @@ def place(array: Hu, group: Group) -> Placed:
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = (normal + lean) * step, row_axis, column_axis
     affine[:3, 3] = origin
-    return Placed(array, affine, tuple(reasons))
+    return Layout(
+        affine=affine,
+        shape=(count, rows, columns),
+        drift=drift if tilted else None,
+        depths=depths if line is None else None,
+        gaps=gaps(group),
+        reasons=tuple(reasons),
+    )
+
+
+def resample(array: Hu, layout: Layout) -> Hu:
+    """Bring slices to their grid.
+
+    Parameters
+    ----------
+    array : HU, shape (slices, rows, columns), sorted as the group that was laid out, padding already air
+
+    Returns
+    -------
+    HU, shape `layout.shape`; the array itself where the slices already lie on the grid
+    """
+    if layout.untouched:
+        return array
+    array = _floored(array)
+    if layout.drift is not None:
+        array = _upright(array, layout.drift)
+    if layout.depths is not None:
+        array = _even(array, layout.depths, layout.shape[0], layout.gaps)
+    return array
 
 
 def _floored(array: Hu) -> Hu:
@@ -169,14 +207,17 @@ def _tilt_deg(positions: Floats, normal: Floats) -> float:
     return float(np.degrees(np.arcsin(min(1.0, across))))
 
 
-def _upright(array: Hu, drift: Floats) -> tuple[Hu, npt.NDArray[np.int64]]:
-    """Shift every slice by its drift (rows, columns in pixels) onto one grid that holds them all.
-
-    Returns the new array and the place of its first pixel in pixels of the first slice.
-    """
+def _upright_frame(drift: Floats) -> tuple[npt.NDArray[np.int64], tuple[int, int]]:
+    """First pixel (in pixels of the first slice) of a grid that holds all slices, and how much it grows."""
     low = np.floor(drift.min(axis=0) + 1e-6).astype(np.int64)
     high = np.ceil(drift.max(axis=0) - 1e-6).astype(np.int64)
-    rows, columns = array.shape[1] + int(high[0] - low[0]), array.shape[2] + int(high[1] - low[1])
+    return low, (int(high[0] - low[0]), int(high[1] - low[1]))
+
+
+def _upright(array: Hu, drift: Floats) -> Hu:
+    """Shift every slice by its drift (rows, columns in pixels) onto one grid that holds them all."""
+    low, size = _upright_frame(drift)
+    rows, columns = array.shape[1] + size[0], array.shape[2] + size[1]
     out = np.full((array.shape[0], rows, columns), AIR_HU, dtype=array.dtype)
     for k, plane in enumerate(array):
         shifted = plane.astype(np.float32)
@@ -186,7 +227,7 @@ def _upright(array: Hu, drift: Floats) -> tuple[Hu, npt.NDArray[np.int64]]:
         top, left = (whole - low).tolist()
         bottom, right = min(rows, top + shifted.shape[0]), min(columns, left + shifted.shape[1])
         out[k, top:bottom, left:right] = _as(out.dtype, shifted[: bottom - top, : right - left])
-    return out, low
+    return out
 
 
 def _fraction_shift(plane: npt.NDArray[np.float32], fraction: float, axis: int) -> npt.NDArray[np.float32]:
@@ -201,13 +242,18 @@ def _fraction_shift(plane: npt.NDArray[np.float32], fraction: float, axis: int) 
     return np.asarray(before * np.float32(fraction) + after * np.float32(1 - fraction))
 
 
-def _even(array: Hu, depths: Floats, missing: tuple[Gap, ...]) -> tuple[Hu, float]:
-    """Linear interpolation at the true depths, in steps as fine as the finest tenth; gaps become air.
+def _even_steps(depths: Floats) -> tuple[int, float]:
+    """Number and distance (mm) of even slices as fine as the finest tenth of the steps.
 
     The first and the last slice stay where they are: the step is the whole length by a whole number.
     """
     fine = max(float(np.percentile(np.diff(depths), 10)), _FINEST_STEP_MM)
     count = max(2, round(float(depths[-1]) / fine) + 1)
+    return count, float(depths[-1]) / (count - 1)
+
+
+def _even(array: Hu, depths: Floats, count: int, missing: tuple[Gap, ...]) -> Hu:
+    """Linear interpolation at the true depths; gaps become air."""
     step = float(depths[-1]) / (count - 1)
     out = np.empty((count, *array.shape[1:]), dtype=array.dtype)
     holes = {gap.after for gap in missing}
@@ -219,7 +265,7 @@ def _even(array: Hu, depths: Floats, missing: tuple[Gap, ...]) -> tuple[Hu, floa
             out[k] = AIR_HU
         else:
             out[k] = _as(out.dtype, array[above - 1] * (1 - weight) + array[above] * weight)
-    return out, step
+    return out
 
 
 def _as(dtype: np.dtype[np.generic], values: npt.NDArray[np.floating]) -> npt.NDArray[np.generic]:

@@ -7,8 +7,7 @@ import json
 import re
 import time
 from collections.abc import Container, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,14 @@ from pydantic import Field
 from lvo._version import __version__
 from lvo.dicom import choice, suitability
 from lvo.dicom.choice import Candidate, rejection
+from lvo.dicom.geometry import Layout, lay_out
 from lvo.dicom.headers import scan
-from lvo.dicom.nifti import write_nifti
-from lvo.dicom.volumes import Decoded, decode_group
+from lvo.dicom.nifti import nifti_slices, write_nifti
+from lvo.dicom.pixels import Report, decode_each, hu_type
+from lvo.dicom.stacks import Group
+from lvo.dicom.volumes import check_size, decode_group, pixel_reasons
 from lvo.errors import NotAnalysable, OutputUnwritable
-from lvo.study import Reason, Record, Role, SeriesRecord, Volume
+from lvo.study import Affine, Reason, Record, Role, SeriesRecord, Stack
 
 INVENTORY = "inventory.json"
 _NO_VOLUME = frozenset({Role.NOT_CT, Role.TOPOGRAM, Role.DOSE_REPORT, Role.UNREADABLE})
@@ -113,31 +115,27 @@ def ingest(source: Path | Sequence[Path], out: Path | None = None) -> Inventory:
     return inventory
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _File:
     """A volume that was written before its name was known."""
 
     part: Path
-    decoded: Decoded
+    shape: tuple[int, ...]
+    dtype: str
+    affine: Affine
+    gaps: tuple[tuple[float, float], ...]
+    stack: Stack
 
 
 def _convert(candidates: list[Candidate], out: Path | None) -> list[InventoryStack]:
     """Write every volume, find every role, choose, and give the files their names."""
     files: dict[int, _File] = {}
-    with ThreadPoolExecutor(1) as writer:
-        for number, candidate in enumerate(candidates):
-            decoded = _decode(candidate) if out is not None else None
-            if decoded is None or out is None:
-                choice.look(candidate)
-                continue
-            part = out / f"{number:04d}.part"
-            writing = writer.submit(write_nifti, part, decoded.volume)
-            choice.look(candidate)  # meanwhile: the disk is slow and needs no processor
-            writing.result()
-            # What is kept of the volume is everything but its voxels.
-            files[number] = _File(part, replace(decoded, volume=_hollow(decoded.volume)))
+    for number, candidate in enumerate(candidates):
+        if out is not None and (file := _write(candidate, out / f"{number:04d}.part")) is not None:
+            files[number] = file
+        choice.look(candidate)
     choice.settle(candidates)
-    _choose(candidates, files)
+    _choose(candidates, files if out is not None else range(len(candidates)))
     stacks, names = [], set[str]()
     for number, candidate in enumerate(candidates):
         if (file := files.get(number)) is None or out is None:
@@ -145,56 +143,67 @@ def _convert(candidates: list[Candidate], out: Path | None) -> list[InventorySta
             continue
         name = _name(candidate, names)
         file.part.replace(out / name)
-        stacks.append(_written(candidate, file.decoded, name))
+        stacks.append(_written(candidate, file, name))
     return stacks
 
 
-def _decode(candidate: Candidate) -> Decoded | None:
-    """The whole volume of a CT stack; None where there is none to be had, with the reason noted."""
+def _write(candidate: Candidate, part: Path) -> _File | None:
+    """Write the whole volume of a CT stack; None where there is none to be had, with the reason noted."""
     group = candidate.group
     usable = group.has_geometry and group.passes == 1 and group.first.samples == 1
     if not usable or candidate.role in _NO_VOLUME:
         return None
     try:
+        check_size(group)
+        layout = lay_out(group)
+        if layout.untouched and not layout.gaps and (report := _stream(group, layout, part)) is not None:
+            candidate.reasons += tuple(pixel_reasons(report, group))
+            dtype = hu_type(group.instances).name
+            return _File(part, layout.shape, dtype, layout.affine, (), group.stack())
         decoded = decode_group(group, whole=True)
     except NotAnalysable as error:
         candidate.refuse(error)
         return None
     candidate.reasons += decoded.reasons
-    return decoded
+    volume = decoded.volume
+    write_nifti(part, volume)
+    stack = volume.stack or group.stack()
+    return _File(part, volume.array.shape, volume.array.dtype.name, volume.affine, volume.gaps, stack)
 
 
-def _hollow(volume: Volume) -> Volume:
-    return replace(volume, array=np.broadcast_to(volume.array[:1, :1, :1].copy(), volume.array.shape))
+def _stream(group: Group, layout: Layout, part: Path) -> Report | None:
+    """Write slices that already lie on their grid as they are decoded; None where one cannot be decoded."""
+    dtype = hu_type(group.instances)
+    with nifti_slices(part, layout.shape, dtype, layout.affine) as put:
+        report = decode_each(group.instances, lambda _: np.empty(layout.shape[1:], dtype), put)
+    return None if report.failed else report
 
 
-def _choose(candidates: list[Candidate], files: Container[int]) -> None:
-    """Mark the CTA and the NCCT that an analysis would use: the best of those that could be decoded."""
-    readable = {id(c) for number, c in enumerate(candidates) if number in files}
+def _choose(candidates: list[Candidate], readable: Container[int]) -> None:
+    """Mark the CTA and the NCCT that an analysis would use: the best of those that can be decoded."""
+    places = {id(candidate): place for place, candidate in enumerate(candidates)}
     for role in (Role.CTA, Role.NCCT):
         taken = False
         for candidate in choice.ranked(candidates, role):
-            if any(reason.kind == "rejection" for reason in candidate.reasons):
+            if places[id(candidate)] not in readable:
                 continue
-            candidate.chosen = not taken and (not files or id(candidate) in readable)
-            candidate.why += " Another series suits better." if taken else " The best series of its kind."
-            if candidate.chosen:
+            if not taken:
+                candidate.chosen = taken = True
                 candidate.reasons += suitability.cautions(candidate.group, role)
-            taken = taken or candidate.chosen
+            candidate.why += " The best series of its kind." if candidate.chosen else " Another suits better."
 
 
-def _written(candidate: Candidate, decoded: Decoded, name: str) -> InventoryStack:
-    volume = decoded.volume
-    z, y, x = volume.array.shape
-    a, b, c, d = ((float(r[0]), float(r[1]), float(r[2]), float(r[3])) for r in volume.affine)
+def _written(candidate: Candidate, file: _File, name: str) -> InventoryStack:
+    z, y, x = file.shape
+    a, b, c, d = ((float(r[0]), float(r[1]), float(r[2]), float(r[3])) for r in file.affine)
     return InventoryStack(
         series=candidate.record(),
         file=name,
         shape=(z, y, x),
-        dtype=volume.array.dtype.name,
+        dtype=file.dtype,
         affine_lps=(a, b, c, d),
-        gaps_mm=volume.gaps,
-        sop_instance_uids=tuple(s.sop_instance_uid for s in volume.stack.slices) if volume.stack else (),
+        gaps_mm=file.gaps,
+        sop_instance_uids=tuple(s.sop_instance_uid for s in file.stack.slices),
     )
 
 
@@ -227,6 +236,8 @@ def _prepare(out: Path) -> None:
                     if re.fullmatch(r"[0-9a-z-]+\.nii", stack["file"] or ""):
                         (out / stack["file"]).unlink(missing_ok=True)
             old.unlink()
+        for part in out.glob("[0-9][0-9][0-9][0-9].part"):
+            part.unlink()
         (out / f".{INVENTORY}").touch()
         (out / f".{INVENTORY}").unlink()
     except OSError as error:

@@ -6,8 +6,13 @@ the volume first; the tests read it back with two of them.
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +23,9 @@ from lvo.study import Affine, Volume
 _HEADER_BYTES = 352
 _TYPES = {"int16": (4, 16), "float32": (16, 32)}
 _SCANNER, _MM = 1, 2
+
+
+Put = Callable[[int, npt.NDArray[Any]], None]
 
 
 def write_nifti(path: Path, volume: Volume) -> None:
@@ -32,11 +40,46 @@ def write_nifti(path: Path, volume: Volume) -> None:
     OutputUnwritable
         The disk is full, or the folder cannot be written.
     """
+    array = volume.array
+    with nifti_slices(path, array.shape, array.dtype, volume.affine) as put:
+        for k, plane in enumerate(array):
+            put(k, plane)
+
+
+@contextmanager
+def nifti_slices(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], affine: Affine) -> Iterator[Put]:
+    """Write a volume slice by slice, in any order, from several threads.
+
+    A volume that goes straight to the disk needs no memory of its own, and fresh memory is what costs most.
+
+    Parameters
+    ----------
+    shape : voxels along (z, y, x)
+    dtype : int16 or float32
+    affine : index (k, j, i) to LPS mm
+
+    Yields
+    ------
+    function of the slice's index and its HU, shape (y, x)
+
+    Raises
+    ------
+    OutputUnwritable
+        The disk is full, or the folder cannot be written. Nothing is left of the file.
+    """
+    size = shape[1] * shape[2] * dtype.itemsize
     try:
         with path.open("wb", buffering=0) as stream:
-            stream.write(_header(volume))
-            # C order of (z, y, x) is NIfTI's order: x runs fastest.
-            np.ascontiguousarray(volume.array).tofile(stream)
+            handle = stream.fileno()
+
+            def put(k: int, plane: npt.NDArray[Any]) -> None:
+                # C order of (z, y, x) is NIfTI's order: x runs fastest.
+                data = np.ascontiguousarray(plane, dtype=dtype).data.cast("B")
+                if os.pwrite(handle, data, _HEADER_BYTES + k * size) != size:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+            os.pwrite(handle, _header(shape, dtype, affine), 0)
+            yield put
     except OSError as error:
         path.unlink(missing_ok=True)
         raise OutputUnwritable(f"({error.strerror})") from error
@@ -47,11 +90,11 @@ def ras_affine(affine: Affine) -> Affine:
     return np.asarray(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine[:, [2, 1, 0, 3]])
 
 
-def _header(volume: Volume) -> bytes:
+def _header(shape: tuple[int, ...], dtype: np.dtype[Any], affine: Affine) -> bytes:
     """The 348 bytes of the NIfTI-1 standard (nifti1.h, 2007), and four that say: no extensions."""
-    z, y, x = volume.array.shape
-    code, bits = _TYPES[volume.array.dtype.name]
-    matrix = ras_affine(volume.affine)
+    z, y, x = shape
+    code, bits = _TYPES[dtype.name]
+    matrix = ras_affine(affine)
     size = np.linalg.norm(matrix[:3, :3], axis=0)
     cosines = matrix[:3, :3] / size
     upright = bool(np.abs(cosines.T @ cosines - np.eye(3)).max() < 1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -28,48 +28,74 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Pixels:
-    """Decoded images.
+class Report:
+    """How decoding went.
 
     Attributes
     ----------
-    array : int16 (float32 where a rescale is not whole), shape (images, rows, columns), HU
-        Images that could not be decoded are air.
-    failed : their places
+    failed : places of images that could not be decoded
     notes : what had to be done, and to how many images: ``high-bits-masked``, ``values-clipped``
     """
 
-    array: Hu
     failed: tuple[int, ...]
     notes: Counter[str]
 
 
-def decode_many(instances: Sequence[Instance], *, exact: bool = False) -> Pixels:
+def hu_type(instances: Iterable[Instance]) -> np.dtype[np.int16] | np.dtype[np.float32]:
+    """What holds the HU of all images exactly: int16, or float32 where a rescale is not whole."""
+    return np.dtype(np.int16) if all(map(_is_whole, instances)) else np.dtype(np.float32)
+
+
+def decode_many(instances: Sequence[Instance], *, exact: bool = False) -> tuple[Hu, Report]:
     """Decode images of one matrix side by side.
 
     Parameters
     ----------
     exact : keep HU as they are: float32 where a rescale is not whole, and values below air. Otherwise they
         are rounded, and what is below air (-1024, filling outside the reconstruction circle) is air.
+
+    Returns
+    -------
+    array : shape (images, rows, columns), HU; images that could not be decoded are air
+    report : Report
     """
     first = instances[0]
-    dtype = np.int16 if not exact or all(map(_is_whole, instances)) else np.float32
-    array = np.empty((len(instances), first.rows or 0, first.columns or 0), dtype=dtype)
+    dtype = hu_type(instances) if exact else np.dtype(np.int16)
+    array: Hu = np.empty((len(instances), first.rows or 0, first.columns or 0), dtype=dtype)
 
-    def fill(place: int) -> tuple[str, ...] | None:
-        try:
-            notes = decode_into(array[place], instances[place])
-        except ValueError:
-            array[place] = AIR_HU
-            return None
+    def floor(place: int, plane: Hu) -> None:
         if not exact:
-            np.maximum(array[place], AIR_HU, out=array[place])
+            np.maximum(plane, AIR_HU, out=plane)
+
+    report = decode_each(instances, lambda place: array[place], floor)
+    array[list(report.failed)] = AIR_HU
+    return array, report
+
+
+def decode_each(
+    instances: Sequence[Instance], buffer: Callable[[int], Hu], done: Callable[[int, Hu], None]
+) -> Report:
+    """Decode images side by side, each into a buffer of its own, and hand it on.
+
+    Parameters
+    ----------
+    buffer : gives the array, shape (rows, columns), into which the image at a place is decoded
+    done : takes it, in any order and from several threads
+    """
+
+    def one(place: int) -> tuple[str, ...] | None:
+        out = buffer(place)
+        try:
+            notes = decode_into(out, instances[place])
+        except ValueError:
+            return None
+        done(place, out)
         return notes
 
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        done = list(pool.map(fill, range(len(instances))))
-    failed = tuple(place for place, notes in enumerate(done) if notes is None)
-    return Pixels(array, failed, Counter(note for notes in done for note in notes or ()))
+        results = list(pool.map(one, range(len(instances))))
+    failed = tuple(place for place, notes in enumerate(results) if notes is None)
+    return Report(failed, Counter(note for notes in results for note in notes or ()))
 
 
 def decode_hu(instance: Instance) -> Hu:
@@ -86,14 +112,13 @@ def decode_hu(instance: Instance) -> Hu:
     ValueError
         If the pixel data cannot be decoded or do not have the shape the header gives.
     """
-    dtype = np.int16 if _is_whole(instance) else np.float32
-    out = np.empty((instance.rows or 0, instance.columns or 0), dtype=dtype)
+    out: Hu = np.empty((instance.rows or 0, instance.columns or 0), dtype=hu_type((instance,)))
     decode_into(out, instance)
     return out
 
 
 def decode_into(out: Hu, instance: Instance) -> tuple[str, ...]:
-    """As `decode_hu`, into an array of the right shape; returns notes (see `Pixels`)."""
+    """As `decode_hu`, into an array of the right shape; returns notes (see `Report`)."""
     try:
         raw, bits = _raw(instance)
     except Exception as error:  # every decoder has its own exceptions; callers need one

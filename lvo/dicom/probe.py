@@ -1,14 +1,14 @@
-"""A cheap look at a dozen slices: is it a head, and is there contrast in it? Names and tags can lie."""
+"""A cheap look at a dozen slices: is it a head, and is there contrast in it? Names and tags can lie.
+
+Shifted arrays do all the work: starting an image library takes longer than the whole look.
+"""
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 
 from lvo.dicom.pixels import Hu, decode_many
 from lvo.dicom.stacks import Group
@@ -24,9 +24,12 @@ _RINGED = 0.65
 _CONTRAST_HU = (150, 500)
 _VESSEL_MM2 = 3.0
 _MIN_BRAIN_SLICES = 3
+_HAIR_MM = 1e-3
+"""Steps outwards stop this short of their reach, steps inwards do not: a pixel just there stays out."""
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.intp]
 Spacing = tuple[float, float]
 
 
@@ -57,11 +60,10 @@ def probe(group: Group) -> Probe:
         depths = -depths
     targets = np.linspace(max(depths[0], depths[-1] - _RANGE_MM), depths[-1], _SLICES)
     chosen = sorted({int(np.argmin(np.abs(depths - t))) for t in targets})
-    pixels = decode_many([group.instances[n] for n in chosen])
-    kept = [n for n in range(len(chosen)) if n not in pixels.failed]
+    array, report = decode_many([group.instances[n] for n in chosen])
+    kept = [n for n in range(len(chosen)) if n not in report.failed]
     spacing = group.first.pixel_spacing or (1.0, 1.0)
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        lit = [values for values in pool.map(lambda n: lumen(pixels.array[n], spacing), kept) if values]
+    lit = [found for n in kept if (found := lumen(array[n], spacing)) is not None]
     if len(lit) < _MIN_BRAIN_SLICES:
         return Probe(head=False, contrast_cm2=0.0, lumen_hu=0.0, decoded=bool(kept))
     areas = sorted(one.area_cm2 for one in lit)
@@ -92,15 +94,14 @@ def lumen(hu: Hu, pixel_spacing: Spacing) -> Lumen | None:
     if brain is None:
         return None
     # Vessels are holes and bays of the brain; bone at its edge is kept out by the last step inwards.
-    whole = _filled(_distance(brain, spacing) < 4.0)
-    inside = _distance(~whole, spacing) > 4.0 + 3.0
+    whole = _filled(_near(brain, 4.0 - _HAIR_MM, spacing))
+    inside = ~_near(~whole, 4.0 + 3.0, spacing)
     lit = inside & (image >= _CONTRAST_HU[0]) & (image <= _CONTRAST_HU[1])
     pixel_mm2 = spacing[0] * spacing[1]
-    labels = sitk.RelabelComponent(
-        sitk.ConnectedComponent(_itk(lit)), minimumObjectSize=max(1, round(_VESSEL_MM2 / pixel_mm2))
-    )
-    kept = sitk.GetArrayFromImage(labels) > 0
-    return Lumen(float(kept.sum()) * pixel_mm2 / 100, image[kept])
+    if lit.any():
+        labels = _components(lit)
+        lit &= np.bincount(labels.ravel())[labels] >= round(_VESSEL_MM2 / pixel_mm2)
+    return Lumen(float(lit.sum()) * pixel_mm2 / 100, image[lit])
 
 
 def _brain(image: Image, spacing: Spacing) -> Mask | None:
@@ -108,24 +109,21 @@ def _brain(image: Image, spacing: Spacing) -> Mask | None:
     if image.size == 0:
         return None
     # Noise of 25 HU and more would riddle the brain with holes; the median closes them.
-    calm = sitk.GetArrayFromImage(sitk.Median(sitk.GetImageFromArray(image), [1, 1]))
-    soft = (calm > _BRAIN_HU[0]) & (calm < _BRAIN_HU[1])
+    soft = _most(image > _BRAIN_HU[0]) & _most(image < _BRAIN_HU[1])
     # Cut thin bridges (foramina, orbits) before asking what hangs together.
-    core = _distance(~soft, spacing) > 2.5
+    core = ~_near(~soft, 2.5, spacing)
     pixel_cm2 = spacing[0] * spacing[1] / 100
     if float(core.sum()) * pixel_cm2 < _BRAIN_CM2[0] / 2:
         return None
-    labels = sitk.GetArrayFromImage(sitk.RelabelComponent(sitk.ConnectedComponent(_itk(core))))
-    from_largest = _distance(labels == 1, spacing)
-    brain = _filled(from_largest < 2.5)
+    labels = _components(core)
+    largest = labels == np.bincount(labels[core]).argmax()
+    brain = _filled(_near(largest, 2.5 - _HAIR_MM, spacing))
     if not _BRAIN_CM2[0] <= float(brain.sum()) * pixel_cm2 <= _BRAIN_CM2[1]:
         return None
-    bone = image > _BONE_HU
     pixel = max(spacing)
-    outwards = _distance(brain, spacing)
-    edge = (outwards > 0) & (outwards <= 1.5 * pixel)
-    ringed = float((_distance(bone, spacing)[edge] <= 4.0 + pixel).mean())
-    return brain if ringed >= _RINGED else None
+    edge = _near(brain, 1.5 * pixel, spacing) & ~brain
+    behind = _near(image > _BONE_HU, 4.0 + pixel, spacing)[edge]
+    return brain if behind.size and float(behind.mean()) >= _RINGED else None
 
 
 def _coarse(hu: Hu, spacing: Spacing) -> tuple[Image, Spacing]:
@@ -133,8 +131,12 @@ def _coarse(hu: Hu, spacing: Spacing) -> tuple[Image, Spacing]:
     by = max(1, round(_PIXEL_MM / spacing[0]))
     bx = max(1, round(_PIXEL_MM / spacing[1]))
     rows, columns = hu.shape[0] // by * by, hu.shape[1] // bx * bx
-    blocks = hu[:rows, :columns].reshape(rows // by, by, columns // bx, bx)
-    return blocks.mean(axis=(1, 3), dtype=np.float32), (spacing[0] * by, spacing[1] * bx)
+    lines = hu[:rows, :columns].reshape(rows // by, by, columns).sum(axis=1, dtype=np.float32)
+    blocks = np.zeros((rows // by, columns // bx), np.float32)
+    for x in range(bx):
+        blocks += lines[:, x::bx]
+    blocks /= by * bx
+    return blocks, (spacing[0] * by, spacing[1] * bx)
 
 
 def _within_bone(image: Image) -> Image:
@@ -147,17 +149,52 @@ def _within_bone(image: Image) -> Image:
     return np.pad(part, 2, constant_values=-1000.0)
 
 
-def _itk(mask: Mask) -> sitk.Image:
-    return sitk.GetImageFromArray(mask.astype(np.uint8))
+def _most(mask: Mask) -> Mask:
+    """Whether most of the nine pixels in and around each one are set; beyond the border none is."""
+    count = np.pad(mask, 1).astype(np.uint8)
+    count = count[:-2] + count[1:-1] + count[2:]
+    return np.asarray(count[:, :-2] + count[:, 1:-1] + count[:, 2:] > 4)
+
+
+def _near(mask: Mask, reach: float, spacing: Spacing) -> Mask:
+    """Pixels whose middle is at most `reach` (mm) from the middle of a pixel of the mask."""
+    rows, columns = mask.shape
+    reach += 1e-6  # a distance of just that is near, however it is rounded
+    heights = np.arange(min(rows, int(reach / spacing[0]) + 1))
+    widths = np.minimum(np.sqrt(reach**2 - (heights * spacing[0]) ** 2) // spacing[1], columns - 1)
+    near, wide = mask.copy(), mask.copy()
+    # The disc is laid down line by line, the shortest lines (those farthest up and down) first.
+    for width in range(int(widths[0]) + 1):
+        wide[:, width:] |= mask[:, : columns - width]
+        wide[:, : columns - width] |= mask[:, width:]
+        for height in heights[widths == width]:
+            near[height:] |= wide[: rows - height]
+            near[: rows - height] |= wide[height:]
+    return near
 
 
 def _filled(mask: Mask) -> Mask:
-    return np.asarray(sitk.GetArrayFromImage(sitk.BinaryFillhole(_itk(mask))) > 0)
+    """The mask and its holes: what does not hang together with a frame drawn round the image."""
+    labels = _components(np.pad(~mask, 1, constant_values=True))
+    return np.asarray(labels != labels[0, 0])[1:-1, 1:-1]
 
 
-def _distance(mask: Mask, spacing: Spacing) -> Image:
-    """Distance to the nearest pixel of the mask, mm; zero or negative inside it."""
-    image = _itk(mask)
-    image.SetSpacing((spacing[1], spacing[0]))
-    distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
-    return np.asarray(sitk.GetArrayFromImage(distance), dtype=np.float32)
+def _components(mask: Mask) -> Labels:
+    """A number for each region whose pixels hang together by their sides; 0 outside the mask.
+
+    Pixels that follow each other in a row are a run. Runs that touch take the lower number until all agree.
+    """
+    before = np.zeros_like(mask)
+    before[:, 1:] = mask[:, :-1]
+    runs = np.cumsum(mask & ~before).reshape(mask.shape) * mask
+    touch = mask[1:] & mask[:-1]
+    touch[:, 1:] &= ~touch[:, :-1]
+    above, below = runs[:-1][touch], runs[1:][touch]
+    lowest = np.arange(runs.max(initial=0) + 1)
+    while True:
+        one, other = lowest[above], lowest[below]
+        if np.array_equal(one, other):
+            return np.asarray(lowest[runs])
+        np.minimum.at(lowest, np.maximum(one, other), np.minimum(one, other))
+        while (lowest[lowest] != lowest).any():
+            lowest = lowest[lowest]

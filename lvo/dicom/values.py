@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
+from lvo.dicom.elements import quiet
+
 TAGS: Mapping[str, int] = {
     "MediaStorageSOPClassUID": 0x00020002,
     "SpecificCharacterSet": 0x00080005,
@@ -132,7 +134,8 @@ class Values:
 
         names = self._raw.get(TAGS["SpecificCharacterSet"], b"").decode("ascii", "replace")
         try:
-            encodings = convert_encodings([part.strip(" \0") for part in names.split("\\")])
-            return decode_bytes(raw, encodings, set(b"\\\r\n\f"))
+            with quiet():
+                encodings = convert_encodings([part.strip(" \0") for part in names.split("\\")])
+                return decode_bytes(raw, encodings, set(b"\\\r\n\f"))
         except (LookupError, UnicodeError, ValueError):
             return raw.decode("latin-1")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from lvo.dicom.geometry import Gap, gaps, place
-from lvo.dicom.pixels import MAX_SLICE_PIXELS, Hu, Pixels, decode_many
+from lvo.dicom.geometry import Gap, gaps, lay_out, resample
+from lvo.dicom.pixels import MAX_SLICE_PIXELS, Hu, Report, decode_many
 from lvo.dicom.stacks import Group
 from lvo.errors import PixelsUnreadable, SeriesTooLarge, SlicesMissing
 from lvo.study import Reason, Volume
@@ -60,24 +61,33 @@ def decode_group(group: Group, *, whole: bool = False) -> Decoded:
     reasons: list[Reason] = []
     if not whole:
         group, reasons = _head_part(group)
-    pixels_each = (group.first.rows or 0) * (group.first.columns or 0)
-    if pixels_each > MAX_SLICE_PIXELS or pixels_each * len(group.instances) > MAX_VOXELS:
-        raise SeriesTooLarge(f"({len(group.instances)} images of {group.first.rows} rows)")
-    pixels = decode_many(group.instances, exact=whole)
-    array: Hu = pixels.array
-    if pixels.failed:
-        group, array = _without(group, pixels)
-        text = f"{len(pixels.failed)} image(s) could not be decoded."
+    check_size(group)
+    array, report = decode_many(group.instances, exact=whole)
+    if report.failed:
+        group, array = _without(group, array, report.failed)
+        text = f"{len(report.failed)} image(s) could not be decoded."
         reasons.append(_reason("corrupt-slices", text, group))
-    if missing := gaps(group):
-        reasons.append(_gaps_allowed(missing, array, group, len(pixels.failed)))
-    reasons += _pixel_reasons(pixels, group)
-    placed = place(array, group)
-    if placed.array.size > MAX_VOXELS:
+    layout = lay_out(group)
+    if layout.gaps:
+        reasons.append(_gaps_allowed(layout.gaps, array, group, len(report.failed)))
+    if math.prod(layout.shape) > MAX_VOXELS:
         raise SeriesTooLarge("(after resampling)")
-    span = tuple((gap.low, gap.high) for gap in missing)
-    volume = Volume(placed.array, placed.affine, group.stack(), span)
-    return Decoded(volume, (*reasons, *placed.reasons))
+    span = tuple((gap.low, gap.high) for gap in layout.gaps)
+    volume = Volume(resample(array, layout), layout.affine, group.stack(), span)
+    return Decoded(volume, (*reasons, *pixel_reasons(report, group), *layout.reasons))
+
+
+def check_size(group: Group) -> None:
+    """Refuse what memory cannot hold, before any pixel is read.
+
+    Raises
+    ------
+    SeriesTooLarge
+        If an image has more than `MAX_SLICE_PIXELS` pixels or the stack more than `MAX_VOXELS`.
+    """
+    each = (group.first.rows or 0) * (group.first.columns or 0)
+    if each > MAX_SLICE_PIXELS or each * len(group.instances) > MAX_VOXELS:
+        raise SeriesTooLarge(f"({len(group.instances)} images of {group.first.rows} rows)")
 
 
 def _gaps_allowed(missing: tuple[Gap, ...], array: Hu, group: Group, failed: int) -> Reason:
@@ -116,14 +126,14 @@ def _vertex_depth(array: Hu, group: Group) -> float | None:
     return float(heights[bony].max()) if bony.any() else None
 
 
-def _without(group: Group, pixels: Pixels) -> tuple[Group, Hu]:
+def _without(group: Group, array: Hu, failed: tuple[int, ...]) -> tuple[Group, Hu]:
     """The images that could be decoded."""
     keep = np.ones(len(group.instances), dtype=bool)
-    keep[list(pixels.failed)] = False
+    keep[list(failed)] = False
     if keep.sum() < min(2, len(keep)):
-        raise PixelsUnreadable(f"({len(pixels.failed)} of {len(group.instances)} images)")
+        raise PixelsUnreadable(f"({len(failed)} of {len(group.instances)} images)")
     members = tuple(i for i, kept in zip(group.instances, keep, strict=True) if kept)
-    return replace(group, instances=members), pixels.array[keep]
+    return replace(group, instances=members), array[keep]
 
 
 def _head_part(group: Group) -> tuple[Group, list[Reason]]:
@@ -145,14 +155,14 @@ def _head_part(group: Group) -> tuple[Group, list[Reason]]:
     return group, reasons
 
 
-def _pixel_reasons(pixels: Pixels, group: Group) -> list[Reason]:
+def pixel_reasons(report: Report, group: Group) -> list[Reason]:
     """What was unusual about the pixels, and what the headers say of them."""
     reasons = []
     first = group.first
-    if count := pixels.notes["high-bits-masked"]:
+    if count := report.notes["high-bits-masked"]:
         text = f"{count} image(s) hold something in the bits above BitsStored; it was left out."
         reasons.append(_reason("high-bits-masked", text, group))
-    if count := pixels.notes["values-clipped"]:
+    if count := report.notes["values-clipped"]:
         text = f"{count} image(s) hold values beyond ±32767 HU, which were set to that."
         reasons.append(_reason("values-clipped", text, group))
     if any(i.slope is None or i.intercept is None for i in group.instances):

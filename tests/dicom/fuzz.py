@@ -14,14 +14,18 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pydicom
 from hypothesis import strategies as st
+from pydicom.encaps import encapsulate
 
 from lvo.dicom import choice
 from lvo.dicom.headers import scan
 from lvo.dicom.volumes import decode_group
 from lvo.errors import LvoError
+from lvo.phantom import hard_encode as encode
 from lvo.phantom.write import StudyIdentity, write_series
 from lvo.study import Volume
+from tests.dicom.cases import edit
 from tests.dicom.test_multiframe import enhanced
 
 SLICES, SIDE = 10, 32
@@ -32,11 +36,16 @@ SYNTAXES = {
     "implicit": "1.2.840.10008.1.2",
     "big": "1.2.840.10008.1.2.2",
     "deflated": "1.2.840.10008.1.2.1.99",
-    "rle": "1.2.840.10008.1.2.5",
-    "jpeg-ls": "1.2.840.10008.1.2.4.80",
-    "jpeg2000": "1.2.840.10008.1.2.4.90",
 }
-SEEDS = (*SYNTAXES, "enhanced")
+COMPRESSED = {
+    "rle": encode.RLE,
+    "jpeg-extended": encode.JPEG_EXTENDED,
+    "jpeg-lossless": encode.JPEG_LOSSLESS_1,
+    "jpeg-ls": encode.JPEG_LS,
+    "jpeg2000": encode.JPEG_2000_LOSSLESS,
+    "htj2k": encode.HTJ2K_LOSSLESS,
+}
+SEEDS = (*SYNTAXES, *COMPRESSED, "enhanced")
 _INTERESTING = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFE, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF)
 _NESTED = bytes.fromhex("08004011") + b"SQ\0\0" + bytes.fromhex("ffffffff")  # ReferencedImageSequence
 _ITEM = bytes.fromhex("feff00e0ffffffff")
@@ -122,6 +131,15 @@ def mutate(data: bytes, changes: list[Mutation]) -> bytes:
     return bytes(out)
 
 
+def compress(ds: pydicom.Dataset, syntax: str) -> None:
+    """Re-encode one image, in 12 bits."""
+    frame = encode.ENCODERS[syntax](ds.pixel_array - 1024, 12, True)
+    ds.BitsStored, ds.HighBit, ds.RescaleIntercept = 12, 11, "0"
+    ds.file_meta.TransferSyntaxUID = syntax
+    ds.PixelData = encapsulate([frame])
+    ds["PixelData"].is_undefined_length = True
+
+
 @cache
 def seed(name: str) -> tuple[Path, tuple[str, ...]]:
     """A small series in one encoding, and the names of its files."""
@@ -137,6 +155,8 @@ def seed(name: str) -> tuple[Path, tuple[str, ...]]:
         description="Head CTA",
         transfer_syntax=syntax,
     )
+    for path in folder.iterdir() if name in COMPRESSED else ():
+        edit(path, lambda ds: compress(ds, COMPRESSED[name]))
     if name == "enhanced":
         files = sorted(folder.iterdir())
         enhanced(files, folder / "enhanced.dcm")
