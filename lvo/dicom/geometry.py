@@ -121,14 +121,14 @@ def lay_out(group: Group) -> Layout:
         origin, lean = origin + low[0] * row_axis + low[1] * column_axis, np.zeros(3)
         rows, columns = rows + size[0], columns + size[1]
         text = f"The gantry was tilted by {tilt:.1f} degrees; the images were resampled upright."
-        reasons.append(_repair("gantry-tilt", text, group))
+        reasons.append(_reason("gantry-tilt", text, group))
     depths, count = depths - depths[0], len(depths)
     line = _regular(depths, first.slice_thickness)
     if line is None:
         count, step = _even_steps(depths)
         steps = np.diff(depths)
         text = f"Slices lie {steps.min():.2f} to {steps.max():.2f} mm apart; resampled to {step:.2f} mm."
-        reasons.append(_repair("uneven-spacing", text, group))
+        reasons.append(_reason("uneven-spacing", text, group))
     else:
         step, start = line
         origin = origin + start * normal
@@ -272,5 +272,5 @@ def _as(dtype: np.dtype[np.generic], values: npt.NDArray[np.floating]) -> npt.ND
     return np.rint(values) if dtype.kind == "i" else values
 
 
-def _repair(code: str, text: str, group: Group) -> Reason:
+def _reason(code: str, text: str, group: Group) -> Reason:
     return Reason(code=code, message=text, kind="repair", series_instance_uid=group.first.series_uid)

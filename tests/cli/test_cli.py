@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -14,7 +15,8 @@ from lvo import detector, pipeline
 from lvo.anatomy import Segment, Side
 from lvo.cli import app, parse_occlusion
 from lvo.errors import BundleInvalid, UsageError
-from lvo.study import SCHEMA_VERSION, StudyResult
+from lvo.phantom.write import StudyIdentity, write_series
+from lvo.study import SCHEMA_VERSION, StudyResult, Volume
 
 DOCS = Path(__file__).parents[2] / "docs"
 MakeResult = Callable[..., StudyResult]
@@ -114,6 +116,38 @@ def test_a_damaged_model_is_a_fault_and_leaves_no_old_answer(
     assert result.exit_code == 1
     assert "model-bundle-invalid" in result.stderr
     assert not (out / "result.json").exists()
+
+
+def ct_study(folder: Path) -> Path:
+    affine = np.array([[0, 0, 4.5, -108], [0, 4.5, 0, -108], [1.5, 0, 0, -42], [0, 0, 0, 1]])
+    volume = Volume(np.full((8, 48, 48), -1000, np.int16), affine)
+    identity = StudyIdentity.from_seed("cli")
+    write_series(folder, volume, identity=identity, series_number=4, description="[red]Head")
+    return folder
+
+
+def test_ingest_writes_volumes_and_an_inventory(tmp_path: Path) -> None:
+    result = run("ingest", ct_study(tmp_path / "study"), "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "[red]Head" in result.stdout and "004-bolus-tracking.nii" in result.stdout
+    inventory = json.loads((tmp_path / "out" / "inventory.json").read_text())
+    assert inventory["stacks"][0]["shape"] == [8, 48, 48]
+    printed = run("ingest", tmp_path / "study", "--out", tmp_path / "out", "--json")
+    assert json.loads(printed.stdout)["stacks"] == inventory["stacks"]
+
+
+def test_ingest_lists_without_writing(tmp_path: Path) -> None:
+    result = run("ingest", ct_study(tmp_path / "study"), "--list")
+    assert result.exit_code == 0 and "bolus tracking" in result.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["study"]
+
+
+def test_ingest_refuses_what_is_no_study_and_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    result = run("ingest", tmp_path / "study", "--list")
+    assert result.exit_code == 3 and "no-dicom" in result.stdout
+    assert run("ingest", tmp_path / "study").exit_code == 2
+    assert run("ingest", tmp_path / "nowhere", "--list").exit_code == 2
 
 
 def test_the_published_schema_is_the_one_in_use() -> None:
