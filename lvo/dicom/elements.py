@@ -15,8 +15,9 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from struct import Struct
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
+
+from lvo.dicom.walk import PIXEL_DATA, UNDEFINED, Buffer, Malformed, PixelSpan, Walker
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -27,29 +28,10 @@ IMPLICIT = "1.2.840.10008.1.2"
 
 MAX_INFLATED_BYTES = 64 << 20
 """A deflated data set larger than this is refused: a few kilobytes can hold gigabytes of zeros."""
-MAX_HEADER_BYTES = 64 << 20
 _CHUNK = 16 << 10
-_PIXEL_DATA = 0x7FE00010
 _TRANSFER_SYNTAX = 0x00020010
 _MEDIA_CLASS = 0x00020002
 _CHARACTER_SET = 0x00080005
-_UNDEFINED = 0xFFFFFFFF
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_MAX_DEPTH = 16
-_SHORT_VR = frozenset(
-    b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
-)  # lengths of two bytes, PS3.5 table 7.1-2
-_LONG_VR = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-
-
-class PixelSpan(NamedTuple):
-    """Where the value of the pixel data element lies in its file (or in the inflated data set).
-
-    ``length`` is None where it is undefined, as that of compressed pixel data always is.
-    """
-
-    offset: int
-    length: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +56,6 @@ class NotDicom(ValueError):
     """The file has no DICOM preamble (PS3.10 section 7.1)."""
 
 
-class _Malformed(ValueError):
-    """Not what the standard allows."""
-
-
 def read_elements(stream: BinaryIO, wanted: Collection[int]) -> Elements:
     """Read the wanted top-level elements before the pixel data.
 
@@ -95,7 +73,7 @@ def read_elements(stream: BinaryIO, wanted: Collection[int]) -> Elements:
     """
     try:
         return _walk_file(stream, wanted)
-    except _Malformed:
+    except Malformed:
         stream.seek(0)
         return _by_pydicom(stream, wanted)
 
@@ -121,161 +99,29 @@ def inflated(stream: BinaryIO, start: int) -> bytes:
 
 def data_set_start(stream: BinaryIO) -> int:
     """Offset of the first byte after the file meta information."""
-    return _meta(_Buffer(stream), frozenset())[2]
+    return _meta(Buffer(stream), frozenset())[2]
 
 
 def _walk_file(stream: BinaryIO, wanted: Collection[int]) -> Elements:
-    buffer = _Buffer(stream)
+    buffer = Buffer(stream)
     meta, syntax, position = _meta(buffer, frozenset(wanted))
     if syntax == DEFLATED:
-        buffer, position = _Buffer(io.BytesIO(inflated(stream, position))), 0
-    walker = _Walker(buffer, explicit=syntax != IMPLICIT, big_endian=syntax == BIG_ENDIAN)
+        buffer, position = Buffer(io.BytesIO(inflated(stream, position))), 0
+    walker = Walker(buffer, explicit=syntax != IMPLICIT, big_endian=syntax == BIG_ENDIAN)
     values, pixels = walker.top_level(position, frozenset(wanted))
     return Elements(meta | values, syntax, syntax == BIG_ENDIAN, pixels)
 
 
-def _meta(buffer: _Buffer, wanted: frozenset[int]) -> tuple[dict[int, bytes], str, int]:
+def _meta(buffer: Buffer, wanted: frozenset[int]) -> tuple[dict[int, bytes], str, int]:
     """Wanted file meta elements, the transfer syntax, and where the data set starts."""
     if len(buffer.data) < 132 or buffer.data[128:132] != b"DICM":
         raise NotDicom("no DICOM preamble")
-    walker = _Walker(buffer, explicit=True, big_endian=False)
+    walker = Walker(buffer, explicit=True, big_endian=False)
     values, _ = walker.top_level(132, wanted | {_TRANSFER_SYNTAX}, only_group=2)
     syntax = values.pop(_TRANSFER_SYNTAX, b"").strip(b" \0").decode("latin-1")
     if not syntax:
-        raise _Malformed("no transfer syntax")
+        raise Malformed("no transfer syntax")
     return values, syntax, walker.position
-
-
-class _Buffer:
-    """The beginning of a stream, read as far as it is needed."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.data = stream.read(_CHUNK)
-
-    def need(self, end: int) -> None:
-        """Have bytes up to `end`."""
-        missing = end - len(self.data)
-        if missing <= 0:
-            return
-        if end > MAX_HEADER_BYTES:
-            raise _Malformed("the header is too long")
-        # In steps that double, so that a long header is not copied once for each element.
-        self.data += self._stream.read(max(missing, len(self.data)))
-        if end > len(self.data):
-            raise _Malformed("the file ends within its header")
-
-
-class _Walker:
-    """Steps from element to element without looking into the values."""
-
-    def __init__(self, buffer: _Buffer, *, explicit: bool, big_endian: bool) -> None:
-        self._buffer = buffer
-        self.explicit = explicit
-        order = ">" if big_endian else "<"
-        self._head = Struct(f"{order}HH2sH").unpack_from
-        self._tag = Struct(f"{order}HH").unpack_from
-        self._short = Struct(f"{order}H").unpack_from
-        self._long = Struct(f"{order}L").unpack_from
-        self.position = 0
-
-    def top_level(
-        self, position: int, wanted: frozenset[int], only_group: int | None = None
-    ) -> tuple[dict[int, bytes], PixelSpan | None]:
-        """Walk until the pixel data, the end of the file, or the end of a group.
-
-        Written out in one loop: it runs sixty times for each image of a study of a thousand.
-        """
-        values: dict[int, bytes] = {}
-        explicit, head = self.explicit, self._head
-        data, last = self._buffer.data, -1
-        while True:
-            self.position = position
-            if position + 12 > len(data):
-                if self._at_end(position):
-                    if only_group is None:
-                        return values, None
-                    raise _Malformed("the file ends after its meta information")
-                data = self._buffer.data
-            group, element, vr, length = head(data, position)
-            if only_group is not None and group != only_group:
-                return values, None
-            tag = group << 16 | element
-            if tag <= last:
-                raise _Malformed("the elements are not in order")
-            last, value = tag, position + 8
-            if not explicit or vr in _LONG_VR:
-                value, length = self.value(position, explicit)
-                data = self._buffer.data
-            elif vr not in _SHORT_VR:
-                raise _Malformed("no such value representation")
-            if tag == _PIXEL_DATA:
-                return values, PixelSpan(value, None if length == _UNDEFINED else length)
-            position = value + length if length != _UNDEFINED else self._skip(value)
-            if tag in wanted:
-                self._buffer.need(position)
-                data = self._buffer.data
-                values[tag] = b"" if length == _UNDEFINED else data[value:position]
-
-    def _at_end(self, position: int) -> bool:
-        """Whether the data end at `position`; else there are eight bytes of an element."""
-        try:
-            self._buffer.need(position + 8)
-        except _Malformed:
-            if len(self._buffer.data) == position:
-                return True
-            raise
-        return False
-
-    def value(self, position: int, explicit: bool) -> tuple[int, int]:
-        """Where the value of the element at `position` begins, and its length."""
-        data = self._buffer.data
-        if not explicit:
-            return position + 8, self._long(data, position + 4)[0]
-        vr = data[position + 4 : position + 6]
-        if vr in _SHORT_VR:
-            return position + 8, self._short(data, position + 6)[0]
-        if vr not in _LONG_VR:
-            raise _Malformed("no such value representation")
-        self._buffer.need(position + 12)
-        return position + 12, self._long(self._buffer.data, position + 8)[0]
-
-    def _skip(self, value: int) -> int:
-        """Where the sequence of undefined length that begins at `value` ends."""
-        explicit = self.explicit and self._buffer.data[value - 8 : value - 6] != b"UN"
-        return self._sequence_end(value, explicit, 0)
-
-    def _sequence_end(self, position: int, explicit: bool, depth: int) -> int:
-        """Where a sequence of undefined length ends; UN ones are implicit inside, PS3.5 section 6.2.2."""
-        if depth > _MAX_DEPTH:
-            raise _Malformed("sequences are nested too deeply")
-        while True:
-            tag, length = self.item(position)
-            position += 8
-            if tag == _SEQUENCE_END:
-                return position
-            if tag != _ITEM:
-                raise _Malformed("a sequence holds something that is no item")
-            position = (
-                position + length if length != _UNDEFINED else self._item_end(position, explicit, depth)
-            )
-
-    def _item_end(self, position: int, explicit: bool, depth: int) -> int:
-        while True:
-            tag, _ = self.item(position)
-            if tag == _ITEM_END:
-                return position + 8
-            value, length = self.value(position, explicit)
-            if length == _UNDEFINED:
-                inner = explicit and self._buffer.data[value - 8 : value - 6] != b"UN"
-                position = self._sequence_end(value, inner, depth + 1)
-            else:
-                position = value + length
-
-    def item(self, position: int) -> tuple[int, int]:
-        self._buffer.need(position + 8)
-        group, element = self._tag(self._buffer.data, position)
-        return group << 16 | element, self._long(self._buffer.data, position + 4)[0]
 
 
 def _by_pydicom(stream: BinaryIO, wanted: Collection[int]) -> Elements:
@@ -334,8 +180,8 @@ def _pixel_span(stream: BinaryIO, syntax: str, big_endian: bool) -> PixelSpan | 
     head = stream.read(12)
     if len(head) < 12:
         return None
-    walker = _Walker(_Buffer(io.BytesIO(head)), explicit=syntax != IMPLICIT, big_endian=big_endian)
-    if walker.item(0)[0] != _PIXEL_DATA:
+    walker = Walker(Buffer(io.BytesIO(head)), explicit=syntax != IMPLICIT, big_endian=big_endian)
+    if walker.item(0)[0] != PIXEL_DATA:
         return None
     value, length = walker.value(0, walker.explicit)
-    return PixelSpan(start + value, None if length == _UNDEFINED else length)
+    return PixelSpan(start + value, None if length == UNDEFINED else length)

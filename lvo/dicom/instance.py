@@ -11,15 +11,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from lvo.dicom.elements import (
-    Elements,
-    NotDicom,
-    PixelSpan,
-    raw_values,
-    read_elements,
-    read_with_pydicom,
-)
+from lvo.dicom.elements import Elements, NotDicom, raw_values, read_elements, read_with_pydicom
 from lvo.dicom.values import TAGS, Values
+from lvo.dicom.walk import PixelSpan
 from lvo.study import Point
 
 if TYPE_CHECKING:
