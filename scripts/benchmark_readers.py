@@ -70,7 +70,9 @@ def commands(study: Path, out: Path) -> dict[str, tuple[str, list[str]]]:
     }
     for name, code in _PYTHON.items():
         code = f"from pathlib import Path\nstudy = {str(study)!r}\n{code}"
-        code += "\nassert sorted(array.shape)[-2:] == [512, 512] or array.shape[1:] == (512, 512), array.shape"
+        code += (
+            "\nassert sorted(array.shape)[-2:] == [512, 512] or array.shape[1:] == (512, 512), array.shape"
+        )
         found[name] = ARRAY, [sys.executable, "-c", code]
     return found
 

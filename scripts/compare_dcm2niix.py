@@ -27,7 +27,9 @@ from lvo.phantom.hard_cases import HARD_CASES, Truth
 F64 = npt.NDArray[np.float64]
 BONE_HU = 250
 SAME_MM = 0.01
-DCM2NIIX = shutil.which("dcm2niix", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or ""
+DCM2NIIX = (
+    shutil.which("dcm2niix", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or ""
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ def read_both(study: Path) -> tuple[list[Image], list[Image]]:
     with tempfile.TemporaryDirectory() as ours, tempfile.TemporaryDirectory() as theirs:
         ingest(study, Path(ours))
         command = [DCM2NIIX, "-z", "n", "-b", "n", "-f", "%s_%d_%t", "-o", theirs, str(study)]
-        subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300)
+        subprocess.run(
+            command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300
+        )
         return load(Path(ours)), load(Path(theirs))
 
 
@@ -139,17 +143,23 @@ def differing(a: Image, b: Image) -> int:
     return int((a.array.reshape(-1) != b.array[tuple(np.rint(other).astype(int).T)]).sum())
 
 
-def bone_dice(a: Image, b: Image, step: float = 1.0) -> tuple[float, float]:
-    """Dice of bone of two volumes on one upright grid, and the distance between their bones' centres."""
+def bone(a: Image, b: Image, step: float = 1.0) -> tuple[float, float, float]:
+    """Bone of two volumes on one upright grid, where both have voxels.
+
+    Returns Dice, the distance between the centres, and the largest difference of the outermost points
+    (left, right, front, back, feet, head: where 0.1 % of the bone lies beyond), mm.
+    """
     corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(a.array.shape) - 1)
     points = corners @ a.affine[:3, :3].T + a.affine[:3, 3]
     axes = [np.arange(low, high, step) for low, high in zip(points.min(0), points.max(0), strict=True)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
     one, two = a.at(grid), b.at(grid)
     both = np.isfinite(one) & np.isfinite(two)
-    one, two = (one > BONE_HU)[both], (two > BONE_HU)[both]
-    centres = grid[both][one].mean(0) - grid[both][two].mean(0)
-    return float(2 * (one & two).sum() / (one.sum() + two.sum())), float(np.linalg.norm(centres))
+    first, second = (grid[both][(hu > BONE_HU)[both]] for hu in (one, two))
+    shared = ((one > BONE_HU) & (two > BONE_HU) & both).sum()
+    centres = float(np.linalg.norm(first.mean(0) - second.mean(0)))
+    ends = [np.percentile(p, (0.1, 99.9), axis=0) for p in (first, second)]
+    return 2 * float(shared) / (len(first) + len(second)), centres, float(np.abs(ends[0] - ends[1]).max())
 
 
 def compare_study(study: Path) -> None:
@@ -161,10 +171,10 @@ def compare_study(study: Path) -> None:
             if distance <= SAME_MM:
                 print(f"- {image.name}: one grid ({distance:.4f} mm), {differing(own, image)} voxels differ")
             else:
-                dice, centre = bone_dice(own, image)
+                dice, centre, ends = bone(own, image)
                 print(
                     f"- {image.name} {image.array.shape} against {own.name} {own.array.shape}: other grids; "
-                    f"bone Dice {dice:.4f}, centres of bone {centre:.2f} mm apart"
+                    f"bone Dice {dice:.4f}, centres {centre:.2f} mm and outermost points {ends:.2f} mm apart"
                 )
 
 
@@ -184,7 +194,9 @@ def compare_cases(names: list[str]) -> None:
             agree += 1
         else:
             rows.append(f"| {case.name} | {own} | {other} |")
-    print(f"{agree + len(rows)} cases with a volume; in {agree} both are right, in {identical} both wrote the")
+    print(
+        f"{agree + len(rows)} cases with a volume; in {agree} both are right, in {identical} both wrote the"
+    )
     print("same grid (0.01 mm) with the same HU. The others:\n")
     print("| case | lvo | dcm2niix |\n|---|---|---|")
     print("\n".join(rows))

@@ -1,8 +1,8 @@
 """Compressed frames to stored values: one fixed decoder for each transfer syntax.
 
 imagecodecs carries the reference libraries (OpenJPEG, CharLS, libjpeg-turbo) and lets other threads run while
-it decodes. Two decoders are avoided: Pillow alters 16-bit JPEG 2000, and the HTJ2K one of imagecodecs 2026.3.6
-hands out what it has when a frame is damaged; OpenJPEG reads HTJ2K too, and raises.
+it decodes. Two decoders are avoided: Pillow alters 16-bit JPEG 2000, and HTJ2K of imagecodecs 2026.3.6 hands
+out what it has when a frame is damaged; OpenJPEG reads HTJ2K too, and raises.
 """
 
 from __future__ import annotations
