@@ -97,7 +97,7 @@ def ingest(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for inventory.json and the volumes.")
     ] = None,
-    listing: Annotated[bool, typer.Option("--list", help="Print the table of series, write nothing.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="Print the series, write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the inventory as JSON.")] = False,
 ) -> None:
     """Convert a study to NIfTI, with a reason for everything. Exit code 3 when the study was refused."""

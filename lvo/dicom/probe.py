@@ -24,7 +24,7 @@ _RINGED = 0.65
 _CONTRAST_HU = (150, 500)
 _VESSEL_MM2 = 3.0
 _MIN_BRAIN_SLICES = 3
-_HAIR_MM = 1e-3
+_HAIR_MM = 1e-5
 """Steps outwards stop this short of their reach, steps inwards do not: a pixel just there stays out."""
 
 Image = npt.NDArray[np.float32]
