@@ -137,10 +137,11 @@ def same_grid(a: Image, b: Image) -> float:
 
 def differing(a: Image, b: Image) -> int:
     """Voxels of two volumes on one grid whose HU differ."""
-    index = np.indices(a.array.shape).reshape(3, -1).T
-    points = index @ a.affine[:3, :3].T + a.affine[:3, 3]
-    other = np.linalg.solve(b.affine[:3, :3], (points - b.affine[:3, 3]).T).T
-    return int((a.array.reshape(-1) != b.array[tuple(np.rint(other).astype(int).T)]).sum())
+    turn = np.rint(np.linalg.solve(b.affine[:3, :3], a.affine[:3, :3])).astype(int)
+    axes = np.abs(turn).argmax(axis=0)  # which axis of b each axis of a runs along
+    other = b.array.transpose(axes)
+    backwards = [k for k, axis in enumerate(axes) if turn[axis, k] < 0]
+    return int((a.array != np.flip(other, backwards)).sum())
 
 
 def bone(a: Image, b: Image, step: float = 1.0) -> tuple[float, float, float]:
