@@ -116,7 +116,8 @@ def file_reasons(headers: Headers) -> tuple[Reason, ...]:
     """What was left out before any image was looked at."""
     found = []
     if headers.unreadable:
-        text = f"{headers.unreadable} of {headers.files} files are truncated or damaged and were left out."
+        text = f"{headers.unreadable} of {headers.files} files are truncated, damaged or without the preamble"
+        text += " of DICOM, and were left out."
         found.append(Reason(code="unreadable-files", message=text, kind="repair"))
     if headers.links:
         text = f"{headers.links} symbolic link(s) or special file(s) were not followed."

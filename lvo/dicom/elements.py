@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import io
 import logging
+import re
+import threading
 import warnings
 import zlib
 from collections.abc import Collection, Iterator
@@ -32,6 +34,10 @@ _CHUNK = 16 << 10
 _TRANSFER_SYNTAX = 0x00020010
 _MEDIA_CLASS = 0x00020002
 _CHARACTER_SET = 0x00080005
+_FIRST_TAG = re.compile(rb"[\x02\x08]\x00[\x00-\x3f]\x00|\x00\x08\x00[\x00-\x3f]")
+"""How a data set begins, in either byte order: with an early element of group 0002 or 0008."""
+_PIXEL_VR = frozenset((b"OB", b"OW", b"UN"))
+_PYDICOM = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,10 @@ class NotDicom(ValueError):
     """The file has no DICOM preamble (PS3.10 section 7.1)."""
 
 
+class NoPreamble(ValueError):
+    """The file begins as a DICOM data set does, without the preamble; its encoding would be a guess."""
+
+
 def read_elements(stream: BinaryIO, wanted: Collection[int]) -> Elements:
     """Read the wanted top-level elements before the pixel data.
 
@@ -67,7 +77,9 @@ def read_elements(stream: BinaryIO, wanted: Collection[int]) -> Elements:
     Raises
     ------
     NotDicom
-        The file has no DICOM preamble.
+        The file has no DICOM preamble and does not begin as a data set does.
+    NoPreamble
+        The file is a data set without the preamble.
     Exception
         Of many kinds, where neither this module nor pydicom can read the header.
     """
@@ -115,6 +127,8 @@ def _walk_file(stream: BinaryIO, wanted: Collection[int]) -> Elements:
 def _meta(buffer: Buffer, wanted: frozenset[int]) -> tuple[dict[int, bytes], str, int]:
     """Wanted file meta elements, the transfer syntax, and where the data set starts."""
     if len(buffer.data) < 132 or buffer.data[128:132] != b"DICM":
+        if _FIRST_TAG.match(buffer.data):
+            raise NoPreamble("a data set without the DICOM preamble")
         raise NotDicom("no DICOM preamble")
     walker = Walker(buffer, explicit=True, big_endian=False)
     values, _ = walker.top_level(132, wanted | {_TRANSFER_SYNTAX}, only_group=2)
@@ -135,7 +149,7 @@ def _by_pydicom(stream: BinaryIO, wanted: Collection[int]) -> Elements:
         media = str(ds.file_meta.get("MediaStorageSOPClassUID", "")).encode()
         values = {_MEDIA_CLASS: media} | raw_values(ds)
     big = syntax == BIG_ENDIAN
-    return Elements(values, syntax, big, _pixel_span(stream, syntax, big))
+    return Elements(values, syntax, big, _pixel_span(stream, big))
 
 
 def read_with_pydicom(stream: BinaryIO, wanted: Collection[int]) -> Dataset:
@@ -150,16 +164,21 @@ def read_with_pydicom(stream: BinaryIO, wanted: Collection[int]) -> Dataset:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warning and no log line of pydicom's: they quote values, and these may be the patient's."""
+    """No warning and no log line of pydicom's: they quote values, and these may be the patient's.
+
+    One thread at a time: what is switched off is switched off for all, and whoever leaves first would switch
+    it on again for those still inside.
+    """
     logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    with _PYDICOM:
+        level = logger.level
+        logger.setLevel(logging.CRITICAL + 1)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            logger.setLevel(level)
 
 
 def raw_values(ds: Dataset) -> dict[int, bytes]:
@@ -174,14 +193,15 @@ def raw_values(ds: Dataset) -> dict[int, bytes]:
     return values
 
 
-def _pixel_span(stream: BinaryIO, syntax: str, big_endian: bool) -> PixelSpan | None:
+def _pixel_span(stream: BinaryIO, big_endian: bool) -> PixelSpan | None:
     """The pixel data that pydicom stopped at."""
     start = stream.tell()
     head = stream.read(12)
     if len(head) < 12:
         return None
-    walker = Walker(Buffer(io.BytesIO(head)), explicit=syntax != IMPLICIT, big_endian=big_endian)
+    walker = Walker(Buffer(io.BytesIO(head)), explicit=True, big_endian=big_endian)
     if walker.item(0)[0] != PIXEL_DATA:
         return None
-    value, length = walker.value(0, walker.explicit)
+    # The file meta information may name the other encoding. No even length looks like one of these letters.
+    value, length = walker.value(0, explicit=head[4:6] in _PIXEL_VR)
     return PixelSpan(start + value, None if length == UNDEFINED else length)

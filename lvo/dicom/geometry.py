@@ -18,6 +18,8 @@ from lvo.study import Affine, Reason
 
 TILT_DEG = 0.1
 """A tilt below this moves the end of a 250 mm scan by less than a pixel."""
+MAX_TILT_DEG = 35.0
+"""No gantry tilts further than 30 degrees: positions and orientation contradict each other."""
 MAX_OFFSET_MM = 0.3
 """How far a slice may lie beside the straight line through all slices: more than positions are rounded."""
 _FINEST_STEP_MM = 0.3
@@ -98,7 +100,7 @@ def lay_out(group: Group) -> Layout:
     Raises
     ------
     GeometryInconsistent
-        If a slice lies beside the line through the others, as in no scan.
+        If a slice lies beside the line through the others, or that line leans, as in no scan.
     """
     first = group.first
     if first.orientation is None or first.pixel_spacing is None or not first.rows or not first.columns:
@@ -116,6 +118,8 @@ def lay_out(group: Group) -> Layout:
     drift, lean = _drift(positions, depths, row_axis, column_axis)
     tilt = _tilt_deg(positions, normal)
     tilted = tilt > TILT_DEG
+    if tilt > MAX_TILT_DEG:
+        raise GeometryInconsistent(f"(slices slide over each other by {tilt:.0f} degrees)")
     if tilted:
         low, size = _upright_frame(drift)
         origin, lean = origin + low[0] * row_axis + low[1] * column_axis, np.zeros(3)

@@ -22,8 +22,8 @@ class Headers:
     Attributes
     ----------
     files : number of files looked at.
-    not_dicom : files without the DICOM preamble (text, pictures; also DICOM stripped of its preamble).
-    unreadable : DICOM files that are truncated or lack the identifiers of an image.
+    not_dicom : files that are no DICOM (text, pictures).
+    unreadable : DICOM files that are truncated, or lack their preamble or the identifiers of an image.
     links : symbolic links and other things that are no files, none of which is opened.
     too_many : whether there are more than `MAX_FILES`; the rest was not looked at.
     """

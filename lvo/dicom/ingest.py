@@ -111,7 +111,10 @@ def ingest(source: Path | Sequence[Path], out: Path | None = None) -> Inventory:
         timings_s={name: round(seconds, 3) for name, seconds in timings.items()},
     )
     if out is not None:
-        (out / INVENTORY).write_text(inventory.model_dump_json(indent=1), encoding="utf-8")
+        try:
+            (out / INVENTORY).write_text(inventory.model_dump_json(indent=1), encoding="utf-8")
+        except OSError as error:
+            raise OutputUnwritable(f"({error.strerror})") from error
     return inventory
 
 

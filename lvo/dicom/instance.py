@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from lvo.dicom.elements import Elements, NotDicom, raw_values, read_elements, read_with_pydicom
+from lvo.dicom.elements import Elements, NotDicom, quiet, raw_values, read_elements, read_with_pydicom
 from lvo.dicom.values import TAGS, Values
 from lvo.dicom.walk import PixelSpan
 from lvo.study import Point
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _FRAME_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_THICKNESS_MM = (0.01, 1000.0)
+_AGE = re.compile(r"(\d{1,3})([YMWD])")
+"""Three digits, says the standard; some senders leave out the zeros."""
 _AGE_UNITS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 LOSSY_SYNTAXES = frozenset(
     {
@@ -100,6 +104,8 @@ def read_instances(path: Path) -> tuple[Instance, ...]:
     Exception
         Of many kinds, where the header is broken or lacks the identifiers of an image.
     """
+    if not path.is_file():  # opening a pipe would wait for someone to write into it
+        raise NotDicom("not a file")
     # Opened here and handed on as a stream, so that any path the system can name will do. Not through a
     # memory map: a file cut short while it is read would end the process.
     with path.open("rb") as stream:
@@ -113,7 +119,7 @@ def read_instances(path: Path) -> tuple[Instance, ...]:
         if not all(values.text(name) for name in identifiers):
             raise ValueError("no identifiers")
         instance = _instance(values, found, path)
-        if all(values.has(group) for group in _FRAME_GROUPS):
+        if values.has("PerFrameFunctionalGroupsSequence"):
             return tuple(_frames(stream, instance))
     return (instance,)
 
@@ -167,11 +173,17 @@ def _plane(values: Values) -> dict[str, Any]:
         "position": values.numbers("ImagePositionPatient", 3),
         "orientation": _orientation(values),
         "pixel_spacing": values.numbers("PixelSpacing", 2),
-        "slice_thickness": values.number("SliceThickness"),
+        "slice_thickness": _thickness(values),
         "slope": values.number("RescaleSlope"),
         "intercept": values.number("RescaleIntercept"),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _thickness(values: Values) -> float | None:
+    """Nominal slice thickness, mm; None where it is none that a scanner can have."""
+    found = values.number("SliceThickness")
+    return found if found is not None and _THICKNESS_MM[0] <= found <= _THICKNESS_MM[1] else None
 
 
 def _orientation(values: Values) -> tuple[float, ...] | None:
@@ -201,7 +213,7 @@ def _frames(stream: BinaryIO, instance: Instance) -> Iterator[Instance]:
     """
     stream.seek(0)
     ds = read_with_pydicom(stream, [TAGS[name] for name in _FRAME_GROUPS])
-    shared = ds.SharedFunctionalGroupsSequence
+    shared = ds.get("SharedFunctionalGroupsSequence")  # some writers repeat everything in every frame
     common = _flat(shared[0]) if shared else {}
     items = ds.PerFrameFunctionalGroupsSequence
     if len(items) != instance.frames:
@@ -219,6 +231,8 @@ def _frames(stream: BinaryIO, instance: Instance) -> Iterator[Instance]:
             changes["rescale_type"] = rescale_type.upper()
         if time := values.text("FrameAcquisitionDateTime"):
             changes["acquisition_time"] = time
+        if (acquisition := values.binary("FrameAcquisitionNumber")) is not None:
+            changes["acquisition_number"] = acquisition
         if (temporal := values.unsigned_long("TemporalPositionIndex")) is not None:
             changes["temporal_position"] = temporal
         yield replace(instance, frame=number, **changes)
@@ -227,9 +241,10 @@ def _frames(stream: BinaryIO, instance: Instance) -> Iterator[Instance]:
 def _flat(group: Dataset) -> dict[int, bytes]:
     """The attributes inside one item's functional groups, one level deep."""
     flat: dict[int, bytes] = {}
-    for element in group:
-        if element.VR == "SQ" and element.value and not element.tag.is_private:
-            flat.update(raw_values(element.value[0]))
+    with quiet():
+        for element in group:
+            if element.VR == "SQ" and element.value and not element.tag.is_private:
+                flat.update(raw_values(element.value[0]))
     return flat
 
 
@@ -262,9 +277,8 @@ def _is_number(text: str) -> bool:
 
 def _age(values: Values) -> float | None:
     """Age at the scan in years, from the age itself or from the dates; None where neither is known."""
-    age = values.text("PatientAge")
-    if len(age) == 4 and age[:3].isdigit() and age[3] in _AGE_UNITS:
-        return int(age[:3]) * _AGE_UNITS[age[3]]
+    if age := _AGE.fullmatch(values.text("PatientAge").upper()):
+        return int(age[1]) * _AGE_UNITS[age[2]]
     born, scanned = values.text("PatientBirthDate"), values.text("StudyDate")
     if len(born) == len(scanned) == 8 and born.isdigit() and scanned.isdigit():
         years = (int(scanned) - int(born)) / 10_000

@@ -23,6 +23,9 @@ from lvo.study import Affine, Volume
 _HEADER_BYTES = 352
 _TYPES = {"int16": (4, 16), "float32": (16, 32)}
 _SCANNER, _MM = 1, 2
+_LEAST_SINE = 2e-3
+"""A stack that leans less is one whose positions are rounded: readers that know no shear may take it as
+upright. ITK, for one, does not open such a file without a quaternion."""
 
 
 Put = Callable[[int, npt.NDArray[Any]], None]
@@ -97,7 +100,7 @@ def _header(shape: tuple[int, ...], dtype: np.dtype[Any], affine: Affine) -> byt
     matrix = ras_affine(affine)
     size = np.linalg.norm(matrix[:3, :3], axis=0)
     cosines = matrix[:3, :3] / size
-    upright = bool(np.abs(cosines.T @ cosines - np.eye(3)).max() < 1e-6)
+    upright = bool(np.abs(cosines.T @ cosines - np.eye(3)).max() < _LEAST_SINE)
     handed = 1.0 if np.linalg.det(cosines) > 0 else -1.0
     header = bytearray(_HEADER_BYTES)
     struct.pack_into("<i", header, 0, 348)

@@ -16,15 +16,20 @@ from lvo.dicom.instance import Instance
 SAME_PLACE_MM = 0.01
 _MIN_OVERLAP = 0.25
 _FEWEST_PLACES = 4
-_KEYS: tuple[Callable[[Instance], Hashable], ...] = (
-    lambda i: i.temporal_position,
-    lambda i: i.kvp,
-    lambda i: i.image_type,
-    lambda i: i.acquisition_number,
-    lambda i: i.acquisition_time,
-    lambda i: i.content_time,
+_MUCH_CLOSER = 0.6
+_KEYS: tuple[tuple[Callable[[Instance], Hashable], bool], ...] = (
+    (lambda i: i.temporal_position, True),
+    (lambda i: i.kvp, True),
+    (lambda i: i.image_type, False),
+    (lambda i: i.acquisition_number, True),
+    (lambda i: i.acquisition_time, True),
+    (lambda i: i.content_time, False),
 )
-"""What may tell passes apart, surest first. Exposure and tube current never do: they vary within a pass."""
+"""What may tell passes apart, surest first, and whether it does so even where image numbers run through.
+
+Exposure and tube current never do: they vary within a pass. So may the time of reconstruction, where several
+computers share the slices of one pass between them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,10 @@ def split_passes(ordered: list[Instance]) -> tuple[Pass, ...]:
         apart: these stay together, and whoever uses them sees it (`images_at_one_place`).
     """
     repeats = images_at_one_place(ordered)
-    for key in _KEYS:
+    numbered_through = repeats == 1 and _numbers_run_through(ordered)
+    for key, sure in _KEYS:
+        if numbered_through and not sure:
+            continue
         parts: dict[Hashable, list[Instance]] = defaultdict(list)
         for instance in ordered:
             parts[key(instance)].append(instance)
@@ -65,10 +73,9 @@ def split_passes(ordered: list[Instance]) -> tuple[Pass, ...]:
             few = [i for part in parts.values() if len(part) < _FEWEST_PLACES for i in part]
             aside = (Pass(tuple(feet_to_head(few)), aside=True),) if few else ()
             return (*_in_time(Pass(tuple(part)) for part in sweeps), *aside)
-    if repeats > 1:
-        for order, by_number in _ORDERS:
-            if blocks := _blocks(ordered, repeats, order):
-                return _in_time(Pass(tuple(feet_to_head(block)), by_number=by_number) for block in blocks)
+    for order, by_number in _ORDERS[:1] if numbered_through else _ORDERS:
+        if blocks := _blocks(ordered, max(2, repeats), order):
+            return _in_time(Pass(tuple(feet_to_head(block)), by_number=by_number) for block in blocks)
     return (Pass(tuple(ordered)),)
 
 
@@ -77,7 +84,13 @@ _ORDERS: tuple[tuple[Callable[[Instance], Any], bool], ...] = (
     (lambda i: i.content_time, False),
     (lambda i: i.instance_number or 0, True),
 )
-"""In which order images may have been taken one by one, and whether only their numbers say so."""
+"""In which order images may have been taken, surest first, and whether only their numbers say so."""
+
+
+def _numbers_run_through(ordered: Sequence[Instance]) -> bool:
+    """Whether image numbers rise, or fall, from slice to slice: those of two passes begin anew."""
+    steps = np.diff([i.instance_number or 0 for i in ordered])
+    return bool((steps > 0).all() or (steps < 0).all())
 
 
 def _in_time(parts: Iterable[Pass]) -> tuple[Pass, ...]:
@@ -107,18 +120,20 @@ def _are_sweeps(parts: list[list[Instance]], repeats: int) -> bool:
 
 
 def _blocks(ordered: list[Instance], repeats: int, order: Callable[[Instance], Any]) -> list[list[Instance]]:
-    """Passes as runs in some order, each of which sweeps all places once, from end to end; else []."""
+    """Passes as runs in some order, each of which sweeps the whole range once, from end to end; else []."""
     sequence = sorted(ordered, key=order)
     places, rest = divmod(len(sequence), repeats)
     if rest or places < _FEWEST_PLACES or len({order(i) for i in sequence}) != len(sequence):
         return []
     blocks = [sequence[k : k + places] for k in range(0, len(sequence), places)]
     reference = np.sort(depths_of(blocks[0]))
+    # The places of another pass may lie between those of the first.
+    step = float(np.median(np.diff(reference)))
     for block in blocks:
         steps = np.diff(depths := depths_of(block))
         if not ((steps > SAME_PLACE_MM).all() or (steps < -SAME_PLACE_MM).all()):
             return []
-        if np.abs(np.sort(depths) - reference).max() > SAME_PLACE_MM:
+        if np.abs(np.sort(depths) - reference).max() > max(0.9 * step, SAME_PLACE_MM):
             return []
     return blocks
 
@@ -141,7 +156,34 @@ def feet_to_head(instances: Sequence[Instance]) -> list[Instance]:
 
 
 def images_at_one_place(instances: Sequence[Instance]) -> int:
-    """The largest number of images at one place."""
+    """The largest number of images at one place; at least two where two sweeps lie beside each other.
+
+    No scanner lays slices close together and far apart by turns. Where it looks as if one did, slices of one
+    sweep lie between those of another.
+    """
     depths = np.sort(depths_of(instances))
     starts = np.flatnonzero(np.diff(depths, prepend=-np.inf) > SAME_PLACE_MM)
-    return int(np.diff(starts, append=len(depths)).max())
+    most = int(np.diff(starts, append=len(depths)).max())
+    steps = np.diff(depths[starts])
+    close = steps[1:-1] < _MUCH_CLOSER * np.minimum(steps[:-2], steps[2:])
+    return max(most, 2) if np.count_nonzero(close) >= _FEWEST_PLACES else most
+
+
+def split_reconstructions(ordered: list[Instance]) -> list[list[Instance]]:
+    """Split images of one geometry by slice thickness, where the same range was reconstructed more than once.
+
+    A thickness that changes along a single sweep (a thin base and a thick vertex) never splits.
+
+    Parameters
+    ----------
+    ordered : from feet to head, all with the same orientation
+    """
+    repeats = images_at_one_place(ordered)
+    parts: dict[float, list[Instance]] = defaultdict(list)
+    for instance in ordered:
+        parts[round(instance.slice_thickness or 0.0, 1)].append(instance)
+    sweeps = list(parts.values())
+    if repeats == 1 or not 2 <= len(sweeps) <= repeats or min(map(len, sweeps)) < _FEWEST_PLACES:
+        return [ordered]
+    # Where each part still shows its places as often as all do together, thickness is not what differs.
+    return sweeps if max(map(images_at_one_place, sweeps)) < repeats else [ordered]

@@ -155,10 +155,30 @@ def _raw(instance: Instance) -> tuple[Stored, int]:
             raise ValueError("the transfer syntax is not supported")
         from pydicom.encaps import get_frame  # only where something is compressed: starting takes 0.2 s
 
+        if instance.frames > 1:
+            _check_offsets(stream, span.offset, instance.frames)
         stream.seek(span.offset)
         frame = get_frame(stream, instance.frame, number_of_frames=instance.frames)
     raw, bits = decode_frame(frame, instance.transfer_syntax, rows, columns, instance.bits_allocated)
+    short = bits < instance.bits_stored and raw.dtype.kind == "u"
+    if instance.signed and short and (raw >> (bits - 1)).any():
+        # Either the header's sign or the codestream's precision is wrong: bone may be bone, or below air.
+        raise ValueError("it cannot be known which compressed values are negative")
     return raw, min(bits, instance.bits_stored)
+
+
+def _check_offsets(stream: io.FileIO, start: int, frames: int) -> None:
+    """Refuse a table of frame offsets (PS3.5 annex A.4) that contradicts the order of the frames.
+
+    Frames follow each other in the file; a table that says otherwise would put slices in each other's places.
+    """
+    stream.seek(start + 4)  # behind the tag of the item that holds the table
+    length = int.from_bytes(stream.read(4), "little")
+    if length == 0:
+        return
+    offsets = np.frombuffer(stream.read(min(length, 4 * frames)), "<u4").astype(np.int64)
+    if length != 4 * frames or offsets[0] != 0 or (np.diff(offsets) <= 0).any():
+        raise ValueError("the offsets of the frames are not in order")
 
 
 def _native(stream: io.FileIO, instance: Instance, rows: int, columns: int) -> Stored:

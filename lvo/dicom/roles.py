@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from lvo.dicom.pixels import MAX_SLICE_PIXELS
-from lvo.dicom.stacks import Group
+from lvo.dicom.stacks import Group, derived_types
 from lvo.errors import BurnedInPixels, NotAnalysable, NotHounsfield, PassesMixed, SeriesTooLarge
 from lvo.study import Role
 
@@ -22,7 +22,6 @@ _CT_CLASSES = frozenset(
         "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
     }
 )
-_DERIVED_TYPES = re.compile(r"MIP|MINIP|MPR|PROJECTION|REFORMAT|VOLUME.?REND|SUBTRACT|CURVED|PERFUSION|3D")
 _DERIVED_NAMES = re.compile(
     r"\bMIPS?\b|MIP$|\bMINIP|\bVRT?\b|\bSSD\b|\b3D\b|\bSUB(TRACT\w*)?\b|\bBONE.?(LESS|REMOV)|\bIODINE|\bVNC\b|"
     r"\bVIRTUAL|\bCBF\b|\bCBV\b|\bT?MTT\b|\bTMAX\b|\bTTP\b|\bTTD\b",
@@ -84,8 +83,7 @@ def _slice_too_large(group: Group) -> bool:
 
 def _derived(group: Group) -> str | None:
     first = group.first
-    kinds = [t for t in first.image_type if _DERIVED_TYPES.search(t)]
-    if kinds:
+    if kinds := derived_types(first):
         return f"It is a derived series ({', '.join(kinds).lower()})."
     if any(i.burned_in for i in group.instances):
         return "It has text burned into the pixels."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
@@ -10,11 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from lvo.dicom.instance import MAX_SKEW, Instance
-from lvo.dicom.passes import Pass, depths_of, feet_to_head, images_at_one_place, split_passes
+from lvo.dicom.passes import (
+    Pass,
+    depths_of,
+    feet_to_head,
+    images_at_one_place,
+    split_passes,
+    split_reconstructions,
+)
 from lvo.dicom.pixels import Hu, decode_hu
 from lvo.study import Reason, SliceRef, Stack
 
 _ORIENTATION_TOLERANCE = 2e-3
+_SPACING_TOLERANCE_MM = 1e-4
+_SPACING_MM = (0.01, 100.0)
+_DERIVED_TYPES = re.compile(r"MIP|MINIP|MPR|PROJECTION|REFORMAT|VOLUME.?REND|SUBTRACT|CURVED|PERFUSION|3D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,20 +171,20 @@ def _hu_or_none(instance: Instance) -> Hu | None:
 def _by_geometry(instances: list[Instance]) -> list[list[Instance]]:
     parts: dict[Hashable, list[list[Instance]]] = defaultdict(list)
     for instance in instances:
-        spacing = instance.pixel_spacing
         key = (
             instance.sop_class_uid,
             instance.rows,
             instance.columns,
-            spacing and tuple(round(s, 4) for s in spacing),
             instance.frame_of_reference_uid,
             instance.image_type[2:3],
+            bool(derived_types(instance)),
             instance.kernel,
             instance.position is None or instance.orientation is None,
+            instance.slope is None or instance.intercept is None,
         )
         alike = parts[key]
         for part in alike:
-            if _same_direction(part[0], instance):
+            if _same_grid(part[0], instance):
                 part.append(instance)
                 break
         else:
@@ -181,19 +192,34 @@ def _by_geometry(instances: list[Instance]) -> list[list[Instance]]:
     return [part for alike in parts.values() for part in alike]
 
 
-def _same_direction(a: Instance, b: Instance) -> bool:
-    if a.orientation is None or b.orientation is None:
-        return a.orientation is b.orientation
-    return max(abs(x - y) for x, y in zip(a.orientation, b.orientation, strict=True)) < _ORIENTATION_TOLERANCE
+def derived_types(instance: Instance) -> list[str]:
+    """The values of ImageType that say that an image was computed from others and shows no slice."""
+    return [value for value in instance.image_type if _DERIVED_TYPES.search(value)]
+
+
+def _same_grid(a: Instance, b: Instance) -> bool:
+    """Whether two images have the same directions and pixel spacing, but for rounding."""
+    return _close(a.orientation, b.orientation, _ORIENTATION_TOLERANCE) and _close(
+        a.pixel_spacing, b.pixel_spacing, _SPACING_TOLERANCE_MM
+    )
+
+
+def _close(a: tuple[float, ...] | None, b: tuple[float, ...] | None, tolerance: float) -> bool:
+    if a is None or b is None:
+        return a is b
+    return max(abs(x - y) for x, y in zip(a, b, strict=True)) < tolerance
 
 
 def _by_pass(instances: list[Instance], reasons: tuple[Reason, ...]) -> list[Group]:
     if not all(_geometry_makes_sense(i) for i in instances):
         return [Group(tuple(instances), has_geometry=False, reasons=reasons)]
-    parts = split_passes(feet_to_head(instances))
-    sweeps = [part for part in parts if not part.aside]
-    groups = [_group(part, reasons, phase, len(sweeps)) for phase, part in enumerate(sweeps, start=1)]
-    return groups + [_group(part, reasons) for part in parts if part.aside]
+    groups = []
+    for reconstruction in split_reconstructions(feet_to_head(instances)):
+        parts = split_passes(reconstruction)
+        sweeps = [part for part in parts if not part.aside]
+        groups += [_group(part, reasons, phase, len(sweeps)) for phase, part in enumerate(sweeps, start=1)]
+        groups += [_group(part, reasons) for part in parts if part.aside]
+    return groups
 
 
 def _group(part: Pass, reasons: tuple[Reason, ...], phase: int = 1, phases: int = 1) -> Group:
@@ -208,7 +234,9 @@ def _group(part: Pass, reasons: tuple[Reason, ...], phase: int = 1, phases: int 
 def _geometry_makes_sense(instance: Instance) -> bool:
     if instance.position is None or instance.orientation is None or instance.pixel_spacing is None:
         return False
-    if not instance.rows or not instance.columns or min(instance.pixel_spacing) <= 0:
+    if not instance.rows or not instance.columns:
+        return False
+    if not _SPACING_MM[0] <= min(instance.pixel_spacing) <= max(instance.pixel_spacing) <= _SPACING_MM[1]:
         return False
     row, column = np.array(instance.orientation[:3]), np.array(instance.orientation[3:])
     lengths = np.linalg.norm(row), np.linalg.norm(column)

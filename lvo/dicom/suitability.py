@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Literal
 
 from lvo.dicom import roles
@@ -84,7 +85,8 @@ def _ratio(instance: Instance) -> float | None:
         return None
     stored = instance.pixels.length if instance.pixels is not None else None
     if stored is None and instance.pixels is not None:
-        stored = instance.path.stat().st_size - instance.pixels.offset
+        with contextlib.suppress(OSError):  # a file that is gone by now falls under the slices that fail
+            stored = instance.path.stat().st_size - instance.pixels.offset
     if not stored or instance.frames > 1:
         return instance.lossy_ratio
     size = (instance.rows or 0) * (instance.columns or 0) * _NATIVE_BYTES.get(instance.bits_allocated, 2)

@@ -43,6 +43,7 @@ TAGS: Mapping[str, int] = {
     "FrameOfReferenceUID": 0x00200052,
     "TemporalPositionIdentifier": 0x00200100,
     "TemporalPositionIndex": 0x00209128,
+    "FrameAcquisitionNumber": 0x00209156,
     "SamplesPerPixel": 0x00280002,
     "PhotometricInterpretation": 0x00280004,
     "NumberOfFrames": 0x00280008,
@@ -67,6 +68,7 @@ TAGS: Mapping[str, int] = {
 """Keyword to tag of every element that is read (PS3.6). A table, because pydicom's takes 0.2 s to import."""
 
 _NO_NUMBER = 1e7
+_NO_COUNT = 1e15
 
 
 class Values:
@@ -115,9 +117,9 @@ class Values:
         return None
 
     def whole(self, name: str) -> int | None:
-        """The first value of an integer string."""
+        """The first value of an integer string; None for more digits than any counter has."""
         number = self.number(name)
-        return None if number is None else int(number)
+        return None if number is None or abs(number) > _NO_COUNT else int(number)
 
     def binary(self, name: str, *, signed: bool = False) -> int | None:
         """The first value of a two-byte (US or SS) element."""

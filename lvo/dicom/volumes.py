@@ -16,6 +16,8 @@ from lvo.study import Reason, Volume
 
 MAX_VOXELS = 1 << 30
 """Two gigabytes of int16; four thousand slices of 512 by 512 pixels."""
+MAX_SIDE = 32767
+"""What NIfTI can hold along one axis."""
 HEAD_EXTENT_MM = 350.0
 _LONG_EXTENT_MM = 420.0
 _FINEST_STEP_MM = 0.4
@@ -56,7 +58,7 @@ def decode_group(group: Group, *, whole: bool = False) -> Decoded:
     GeometryInconsistent
         If a slice lies beside the others.
     SeriesTooLarge
-        If the volume would have more than `MAX_VOXELS` voxels.
+        If the volume would have more than `MAX_VOXELS` voxels, or more than `MAX_SIDE` along an axis.
     """
     reasons: list[Reason] = []
     if not whole:
@@ -70,7 +72,7 @@ def decode_group(group: Group, *, whole: bool = False) -> Decoded:
     layout = lay_out(group)
     if layout.gaps:
         reasons.append(_gaps_allowed(layout.gaps, array, group, len(report.failed)))
-    if math.prod(layout.shape) > MAX_VOXELS:
+    if math.prod(layout.shape) > MAX_VOXELS or max(layout.shape) > MAX_SIDE:
         raise SeriesTooLarge("(after resampling)")
     span = tuple((gap.low, gap.high) for gap in layout.gaps)
     volume = Volume(resample(array, layout), layout.affine, group.stack(), span)
@@ -83,10 +85,11 @@ def check_size(group: Group) -> None:
     Raises
     ------
     SeriesTooLarge
-        If an image has more than `MAX_SLICE_PIXELS` pixels or the stack more than `MAX_VOXELS`.
+        If an image has more than `MAX_SLICE_PIXELS` pixels, or the stack more than `MAX_VOXELS` or more than
+        `MAX_SIDE` along an axis.
     """
-    each = (group.first.rows or 0) * (group.first.columns or 0)
-    if each > MAX_SLICE_PIXELS or each * len(group.instances) > MAX_VOXELS:
+    sides = len(group.instances), group.first.rows or 0, group.first.columns or 0
+    if sides[1] * sides[2] > MAX_SLICE_PIXELS or math.prod(sides) > MAX_VOXELS or max(sides) > MAX_SIDE:
         raise SeriesTooLarge(f"({len(group.instances)} images of {group.first.rows} rows)")
 
 

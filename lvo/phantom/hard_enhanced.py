@@ -1,4 +1,4 @@
-"""Enhanced (multi-frame) CT: one file for a stack, its frames in another order than their places."""
+"""Hard cases of enhanced (multi-frame) CT: one file for a stack, its frames in any order."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pydicom
 from pydicom.dataset import Dataset
 
+from lvo.phantom import hard_encode as syntax
+from lvo.phantom.hard_head import NATIVE
+from lvo.phantom.hard_recipe import AXIAL, HardCase, Other, case
 from lvo.phantom.hard_write import Encoding, Image, fill_pixels, finish, set_tags
 from lvo.phantom.write import uid_from
 
+_MULTI = "enhanced multi-frame CT"
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
 _PER_FRAME = (
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "RescaleSlope",
@@ -111,3 +116,60 @@ def _frame(source: Dataset, number: int) -> Dataset:
         FrameContentSequence=[content],
         PlanePositionSequence=[_item(ImagePositionPatient=source.ImagePositionPatient)],
     )
+
+
+def _everything_in_every_frame(folder: Path) -> None:
+    """No shared functional groups: some writers repeat them in every frame."""
+    path = folder / "enhanced.dcm"
+    header = pydicom.dcmread(path)
+    for frame in header.PerFrameFunctionalGroupsSequence:
+        frame.update({element.tag: element for element in header.SharedFunctionalGroupsSequence[0]})
+    del header.SharedFunctionalGroupsSequence
+    header.save_as(path)
+
+
+def _offsets_swapped(folder: Path) -> None:
+    """The table of offsets names two frames in each other's place."""
+    path = folder / "enhanced.dcm"
+    header = pydicom.dcmread(path)
+    data = bytearray(header.PixelData)
+    data[20:24], data[24:28] = data[24:28], data[20:24]  # the fourth and fifth entry, behind tag and length
+    header.PixelData = bytes(data)
+    header.save_as(path)
+
+
+def _enhanced(name: str, uid: str = syntax.EXPLICIT, *codes: str, **recipe: Any) -> HardCase:
+    return case(name, _MULTI, *codes, save=save_enhanced, encoding=Encoding(uid), **recipe)
+
+
+CASES = (
+    _enhanced("enhanced"),
+    _enhanced("enhanced-jpeg-2000", syntax.JPEG_2000_LOSSLESS),
+    _enhanced("enhanced-rle", syntax.RLE),
+    _enhanced("enhanced-jpeg-ls", syntax.JPEG_LS),
+    _enhanced(
+        "enhanced-two-temporal-positions",
+        tags={"TemporalPositionIdentifier": 2},
+        others=(Other({"TemporalPositionIdentifier": 1}, NATIVE),),
+    ),
+    _enhanced(
+        "enhanced-two-acquisitions",
+        tags={"AcquisitionNumber": 2},
+        others=(Other({"AcquisitionNumber": 1}, NATIVE),),
+    ),
+    _enhanced(
+        "enhanced-one-missing-frame",
+        syntax.EXPLICIT,
+        "uneven-spacing",
+        outcome="resampled",
+        scan=AXIAL.without(30),
+    ),
+    _enhanced("enhanced-without-shared-groups", files=_everything_in_every_frame),
+    _enhanced(
+        "enhanced-offsets-swapped",
+        syntax.JPEG_LS,
+        "pixels-unreadable",
+        outcome="refused",
+        files=_offsets_swapped,
+    ),
+)

@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 
 from lvo.phantom import hard_encode as syntax
 from lvo.phantom.hard_head import CTA
-from lvo.phantom.hard_recipe import QUICK, HardCase, case, each
+from lvo.phantom.hard_recipe import AXIAL, QUICK, HardCase, case, each
 from lvo.phantom.hard_write import Encoding, Image, finish, save, set_tags
 from lvo.phantom.write import uid_from
 
@@ -35,6 +35,7 @@ _IDENTITY: dict[str, Any] = {
     "PatientName": "PHANTOM^HARD", "PatientID": "PHANTOM-HARD", "PatientBirthDate": "", "PatientSex": "O",
     "StudyID": "1", "InstanceNumber": 1, "Manufacturer": "SYNTHETIC",
 }  # fmt: skip
+_NO_RESCALE = {"RescaleSlope": None, "RescaleIntercept": None}
 _CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _DOSE_SR = "1.2.840.10008.5.1.4.1.1.88.67"
 _DIRECTORY = "1.2.840.10008.1.3.10"
@@ -65,6 +66,13 @@ def _litter(folder: Path) -> None:
 def _headless(folder: Path) -> None:
     """Data sets without the preamble and the prefix of Part 10, which only a guess could read."""
     for path in folder.iterdir():
+        path.write_bytes(path.read_bytes()[132:])
+
+
+def _headless_top(folder: Path) -> None:
+    """The two uppermost slices lost their preamble: no gap shows that they are missing."""
+    for name in ("00055.dcm", "00056.dcm"):
+        path = folder / name
         path.write_bytes(path.read_bytes()[132:])
 
 
@@ -161,6 +169,16 @@ CASES = (
     _missing("no-kvp", KVP=None),
     _missing("no-frame-of-reference", FrameOfReferenceUID=None),
     _missing("no-image-type", ImageType=None),
+    # Its neighbours have one: what its values mean cannot be known.
+    case(
+        "one-slice-without-a-rescale",
+        _MISSING,
+        "uneven-spacing",
+        outcome="resampled",
+        scan=AXIAL,
+        edit=each(lambda _, image: set_tags(image.header, _NO_RESCALE), (30,)),
+        lost=(30,),
+    ),
     case(
         "utf-8-path-and-names",
         _PATHS,
@@ -170,6 +188,14 @@ CASES = (
     ),
     case("other-files-among-the-slices", _AMONG, files=_litter),
     case("files-without-a-preamble", _AMONG, "no-dicom", outcome="refused", files=_headless),
+    case(
+        "top-slices-without-a-preamble",
+        _AMONG,
+        "unreadable-files",
+        scan=AXIAL,
+        files=_headless_top,
+        lost=(54, 55),
+    ),
     case("no-image-at-all", _AMONG, "no-dicom", outcome="refused", save=_litter_only, scan=QUICK.take([0])),
     case("dose-report-beside-the-cta", _REPORT, files=_with_dose("dose-report-beside-the-cta")),
     case(

@@ -57,6 +57,11 @@ def _lying_numbers(k: int, image: Image) -> None:
     set_tags(image.header, {"InstanceNumber": [9, 3, 3, 7][k % 4] if k % 8 else None})
 
 
+def _spacing_rounded(k: int, image: Image) -> None:
+    """Pixel spacing that differs in the fifth decimal, on both sides of a half in the fourth."""
+    set_tags(image.header, {"PixelSpacing": [ds(4.500051 if k % 2 else 4.500049)] * 2})
+
+
 def _beside(_: int, image: Image) -> None:
     x, y, z = image.header.ImagePositionPatient
     set_tags(image.header, {"ImagePositionPatient": [ds(x + 20), y, z]})
@@ -149,6 +154,13 @@ TILTS = (
         storages=(Storage(signed=False, padding=63536, padding_vr="US"),),
     ),
     case(
+        "tilted-as-no-gantry-can",
+        _TILT,
+        "geometry-inconsistent",
+        outcome="refused",
+        scan=tilted(axial(60, 1.9), 40),
+    ),
+    case(
         "tilt-tag-without-tilt",
         _TILT,
         tags={"GantryDetectorTilt": ds(15)},
@@ -160,6 +172,9 @@ TAGS = (
     case("anisotropic-pixels", "anisotropic pixels", scan=axial(44, 1.9, matrix=(40, 48), pixel=(5.4, 4.5))),
     case("spacing-tags-lie", _LIES, edit=each(_lying_spacing)),
     case("instance-numbers-lie", _LIES, edit=each(_lying_numbers), truth={"quiet": True}),
+    case(
+        "pixel-spacing-rounded", "position jitter", edit=each(_spacing_rounded), truth={"position_mm": 0.01}
+    ),
     case("no-slice-thickness", _LIES, tags={"SliceThickness": None}, truth={"quiet": True}),
     case(
         "oblique-without-shear",

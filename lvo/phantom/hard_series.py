@@ -1,4 +1,4 @@
-"""Hard cases of series: phases and passes, duplicates, several stacks in one, multi-frame files."""
+"""Hard cases of series: phases and passes, duplicates, several stacks in one."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from lvo.phantom import hard_encode as syntax
-from lvo.phantom.hard_enhanced import save_enhanced
-from lvo.phantom.hard_head import NATIVE, VENOUS, Head, axial
-from lvo.phantom.hard_recipe import AXIAL, QUICK, HardCase, Other, case, each
-from lvo.phantom.hard_write import Encoding, Image, set_tags
+from lvo.phantom.hard_head import NATIVE, VENOUS, Head, at_heights, axial
+from lvo.phantom.hard_recipe import QUICK, HardCase, Other, case, each
+from lvo.phantom.hard_write import Image, set_tags
 from lvo.phantom.write import uid_from
 
 _PHASES = "several passes or phases in one series"
 _TWICE = "duplicate positions"
 _MIXED = "localizer or another stack in the series"
-_MULTI = "enhanced multi-frame CT"
 _SPLIT = "over-splitting on exposure"
 
 
@@ -26,13 +23,6 @@ def _phases(name: str, tag: str, mine: Any, *others: tuple[Any, Head], **more: A
     """The arterial phase and others in one series; only one tag tells them apart."""
     found = tuple(Other({tag: value}, body) for value, body in others)
     return case(f"two-phases-by-{name}", _PHASES, tags={tag: mine, **more}, others=found)
-
-
-def _numbered_on(series: list[Image]) -> list[Image]:
-    """Image numbers that run on from phase to phase."""
-    for number, image in enumerate(series, start=1):
-        set_tags(image.header, {"InstanceNumber": number})
-    return series
 
 
 def _own_times(series: list[Image]) -> list[Image]:
@@ -63,6 +53,16 @@ def _pass_tags(number: int) -> dict[str, Any]:
         "AcquisitionTime": f"0805{2 * number:02d}",
         "ContentTime": f"0805{2 * number:02d}",
     }
+
+
+def _by_two_computers(k: int, image: Image) -> None:
+    """Every other slice was reconstructed by another computer, half a minute later."""
+    set_tags(image.header, {"ContentTime": f"0805{k // 2 + k % 2 * 30:02d}"})
+
+
+_numbered_on = each(lambda k, image: set_tags(image.header, {"InstanceNumber": k + 1}))
+_of_two_seconds = each(lambda k, image: set_tags(image.header, {"ContentTime": f"08050{k % 2}"}))
+_muddled = each(lambda k, image: set_tags(image.header, {"InstanceNumber": k * 37 % 88 + 1}))
 
 
 _CTP: dict[str, Any] = {"SeriesDescription": "CTP head", "KVP": "80"}
@@ -158,6 +158,31 @@ def _untold(series: list[Image]) -> list[Image]:
 
 
 DUPLICATES = (
+    # Two sweeps whose slices do not lie at the same places look like one with uneven spacing.
+    *(
+        case(
+            f"two-phases-{apart}-mm-apart",
+            _PHASES,
+            "passes-mixed",
+            outcome="refused",
+            others=(Other({}, VENOUS, axial(44, 1.9, middle_z=apart)),),
+            edit_all=_muddled,
+        )
+        for apart in (0.05, 0.3)
+    ),
+    case(
+        "two-phases-half-a-step-apart-by-number",
+        _PHASES,
+        "phases-by-number",
+        others=(Other({}, NATIVE, axial(44, 1.9, middle_z=0.95)),),
+        edit_all=_numbered_on,
+    ),
+    case(
+        "two-phases-half-a-step-apart",
+        _PHASES,
+        tags={"ContentTime": "080545"},
+        others=(Other({"ContentTime": "080500"}, NATIVE, axial(44, 1.9, middle_z=0.95)),),
+    ),
     case("the-same-files-twice", _TWICE, "duplicate-instances", edit=_again(range(10, 13))),
     case("all-files-twice", _TWICE, "duplicate-instances", edit=_again(range(44))),
     case(
@@ -204,6 +229,8 @@ def _localizer(series: list[Image]) -> list[Image]:
 
 SPLITS = (
     case("exposure-varies", _SPLIT, edit=each(_exposure), truth={"quiet": True}),
+    case("slices-from-two-computers", _SPLIT, edit=each(_by_two_computers), truth={"quiet": True}),
+    case("slices-of-two-seconds", _SPLIT, edit=_of_two_seconds, truth={"quiet": True}),
     case("localizer-in-the-series", _MIXED, edit=_localizer, truth={"quiet": True}),
     case("two-kernels-in-the-series", _MIXED, others=(Other({"ConvolutionKernel": "H70h"}),)),
     case(
@@ -220,6 +247,27 @@ SPLITS = (
         "two-frames-of-reference-in-the-series",
         _MIXED,
         others=(Other({"FrameOfReferenceUID": "2.25.99"}, NATIVE),),
+    ),
+    case(
+        "thick-and-thin-slices-in-the-series",
+        _MIXED,
+        others=(Other({}, scan=at_heights(np.arange(-40.3, 42, 5.0), 5.0)),),
+    ),
+    case(
+        "thick-and-thin-slices-at-the-same-places",
+        _MIXED,
+        others=(Other({}, scan=QUICK.take(range(0, 44, 3)).thick(5.7)),),
+    ),
+    case(
+        "three-mips-between-the-slices",
+        _MIXED,
+        others=(
+            Other(
+                {"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "MIP"]},
+                Head(artery_hu=900.0),
+                at_heights([-20.5, 0.3, 20.4], 20),
+            ),
+        ),
     ),
     case(
         "mip-in-the-series",
@@ -243,28 +291,4 @@ SPLITS = (
 )
 
 
-def _enhanced(name: str, uid: str = syntax.EXPLICIT, **recipe: Any) -> HardCase:
-    return case(name, _MULTI, save=save_enhanced, encoding=Encoding(uid), **recipe)
-
-
-ENHANCED = (
-    _enhanced("enhanced"),
-    _enhanced("enhanced-jpeg-2000", syntax.JPEG_2000_LOSSLESS),
-    _enhanced("enhanced-rle", syntax.RLE),
-    _enhanced("enhanced-jpeg-ls", syntax.JPEG_LS),
-    _enhanced(
-        "enhanced-two-temporal-positions",
-        tags={"TemporalPositionIdentifier": 2},
-        others=(Other({"TemporalPositionIdentifier": 1}, NATIVE),),
-    ),
-    case(
-        "enhanced-one-missing-frame",
-        _MULTI,
-        "uneven-spacing",
-        outcome="resampled",
-        save=save_enhanced,
-        scan=AXIAL.without(30),
-    ),
-)
-
-CASES = (*PHASES, *DUPLICATES, *SPLITS, *ENHANCED)
+CASES = (*PHASES, *DUPLICATES, *SPLITS)

@@ -91,6 +91,8 @@ def write_series(
         What the header says; by default the distance between slices along their normal.
     contrast_agent : str, optional
         Written as Contrast/Bolus Agent where given.
+    transfer_syntax : UID
+        JPEG-LS and JPEG 2000 need the encoders of the extra ``cases``.
     seed : object
         Together with the study, series number and slice it determines every UID.
 

@@ -16,7 +16,11 @@ def render_inventory(inventory: Inventory) -> RenderableType:
     parts: list[RenderableType] = []
     for stack in inventory.stacks:
         parts += (_head(stack), Padding(Text(stack.series.why, style="dim"), (0, 0, 0, 6)))
-        parts += (Padding(_line(reason), (0, 0, 0, 6)) for reason in stack.series.reasons)
+        parts += (
+            Padding(_line(reason), (0, 0, 0, 6))
+            for reason in stack.series.reasons
+            if reason.message not in stack.series.why
+        )
     parts += map(_line, inventory.reasons)
     counts = f"{inventory.files} files, {inventory.not_dicom} not DICOM, {inventory.unreadable} unreadable"
     return Group(*parts, Text(counts, style="dim"))

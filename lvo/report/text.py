@@ -62,9 +62,7 @@ def _reasons(reasons: tuple[Reason, ...]) -> Table:
     for heading in ("Kind", "Code", "What it means"):
         table.add_column(heading)
     for reason in reasons:
-        table.add_row(
-            Text(reason.kind, style=REASON_STYLE[reason.kind]), reason.code, escape(reason.message)
-        )
+        table.add_row(Text(reason.kind, style=REASON_STYLE[reason.kind]), reason.code, escape(reason.message))
     return table
 
 

@@ -1,15 +1,22 @@
 """The header pass: the same from a folder, a list or a stream of files, and quiet about the patient."""
 
+import logging
+import os
+import threading
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 from pydicom.datadict import tag_for_keyword
 
 from lvo.dicom import headers
+from lvo.dicom.elements import quiet
 from lvo.dicom.headers import HeaderIndex, scan
 from lvo.dicom.instance import read_instances
+from lvo.dicom.pixels import decode_hu
 from lvo.dicom.values import TAGS
+from lvo.phantom.hard_encode import EXPLICIT, IMPLICIT
 from tests.dicom.cases import edit, head
 
 
@@ -68,3 +75,66 @@ def test_age_comes_from_the_age_or_the_dates(write, age: str, born: str, years: 
     edit(path, lambda ds: (setattr(ds, "PatientAge", age), setattr(ds, "PatientBirthDate", born)))
     (instance,) = read_instances(path)
     assert instance.age_years == pytest.approx(years) if years is not None else instance.age_years is None
+
+
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [(b"012Y", 12), (b"12Y ", 12), (b"7y", 7), (b"018M", 1.5), (b"Y   ", None), (b"0012Y ", None)],
+)
+def test_an_age_is_read_with_or_without_its_zeros(write, text: bytes, years: float | None) -> None:
+    path = write(head(), 3)[0]
+
+    def spoil(ds: pydicom.Dataset) -> None:
+        tag = pydicom.tag.Tag("PatientAge")
+        ds[tag] = pydicom.dataelem.RawDataElement(tag, "LO", len(text), text, 0, False, True)
+        ds.PatientBirthDate = ""
+
+    edit(path, spoil)
+    assert read_instances(path)[0].age_years == years
+
+
+@pytest.mark.parametrize(("said", "meant"), [(EXPLICIT, IMPLICIT), (IMPLICIT, EXPLICIT)])
+def test_the_meta_information_names_the_other_encoding(write, said: str, meant: str) -> None:
+    path = write(head(), 3, transfer_syntax=meant)[0]
+    right = decode_hu(*read_instances(path))
+    old, new = (len(uid + " ").to_bytes(2, "little") + uid.encode() + b"\0" for uid in (meant, said))
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    (instance,) = read_instances(path)
+    assert instance.transfer_syntax == said
+    np.testing.assert_array_equal(decode_hu(instance), right)
+
+
+def test_a_data_set_without_a_preamble_is_counted_and_not_read(write, study: Path) -> None:
+    files = write(head(), 3)
+    files[-1].write_bytes(files[-1].read_bytes()[132:])
+    found = scan(study)
+    assert (len(found.instances), found.unreadable, found.not_dicom) == (len(files) - 1, 1, 0)
+
+
+def test_a_pipe_that_is_named_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert scan([tmp_path / "pipe"]).not_dicom == 1
+
+
+def test_warnings_stay_off_until_the_last_thread_has_left() -> None:
+    logger = logging.getLogger("pydicom")
+    before, inside = logger.level, threading.Barrier(2)
+    levels = []
+
+    def first() -> None:
+        with quiet():
+            inside.wait(5)
+
+    def second() -> None:
+        inside.wait(5)
+        with quiet():
+            threads[0].join(5)
+            levels.append(logger.level)
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert levels == [logging.CRITICAL + 1]
+    assert logger.level == before

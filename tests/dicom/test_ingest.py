@@ -5,10 +5,11 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
-from lvo.dicom import ingest
+from lvo.dicom import ingest, volumes
 from lvo.dicom.nifti import ras_affine, write_nifti
 from lvo.errors import OutputUnwritable, PathNotFound
 from lvo.phantom.write import StudyIdentity, write_topogram
@@ -122,3 +123,39 @@ def test_paths_that_cannot_be_used(write, study: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputUnwritable):
         ingest(study, tmp_path / "file")
+
+
+def test_positions_that_are_rounded_keep_no_reader_out(tmp_path: Path) -> None:
+    volume = block()
+    affine = volume.affine.copy()
+    affine[0, 0] += 1e-3 * np.linalg.norm(affine[:3, 0])
+    write_nifti(tmp_path / "a.nii", Volume(volume.array, affine))
+    image = nibabel.load(tmp_path / "a.nii")
+    np.testing.assert_allclose(image.affine, ras_affine(affine), atol=1e-5)
+    np.testing.assert_allclose(image.get_qform(), ras_affine(affine), atol=0.01)
+    assert sitk.ReadImage(str(tmp_path / "a.nii")).GetSize() == image.shape
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SliceThickness", b"1e300 "), ("SliceThickness", b"1e-300"), ("SeriesNumber", b"1e300 ")],
+)
+def test_numbers_no_scanner_writes(write, study: Path, tmp_path: Path, name: str, value: bytes) -> None:
+    path, *rest = write(head(), 3)
+    for other in rest:
+        other.unlink()
+
+    def spoil(ds: pydicom.Dataset) -> None:
+        tag = pydicom.tag.Tag(name)
+        ds[tag] = pydicom.dataelem.RawDataElement(tag, "LO", len(value), value, 0, False, True)
+
+    edit(path, spoil)
+    assert [stack.shape for stack in ingest(study, tmp_path / "out").stacks] == [(1, *SHAPE[1:])]
+
+
+def test_a_volume_longer_than_nifti_can_say(write, study: Path, tmp_path: Path, monkeypatch) -> None:
+    write(head(), 3)
+    monkeypatch.setattr(volumes, "MAX_SIDE", SHAPE[0] - 1)
+    (stack,) = ingest(study, tmp_path / "out").stacks
+    assert stack.file is None
+    assert "series-too-large" in {reason.code for reason in stack.series.reasons}

@@ -3,14 +3,19 @@
 from pathlib import Path
 
 import gdcm
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
+from pydicom.encaps import encapsulate
 
 from lvo.dicom import read_study
 from lvo.dicom.headers import scan
+from lvo.dicom.instance import read_instances
 from lvo.dicom.pixels import decode_hu
-from tests.dicom.cases import SHAPE, edit, head, marker_lps
+from lvo.phantom.hard_encode import JPEG_LOSSLESS_1
+from lvo.study import Volume
+from tests.dicom.cases import SHAPE, affine, edit, head, marker_lps
 
 SYNTAXES = {
     "implicit": "1.2.840.10008.1.2",
@@ -135,3 +140,28 @@ def test_pixels_that_nobody_can_decode_are_refused(write, study: Path) -> None:
     result = read_study(study)
     assert [r.code for r in result.reasons if r.kind == "rejection"] == ["pixels-unreadable"]
     assert result.series[0].role == "unreadable"
+
+
+@pytest.mark.parametrize(("highest", "readable"), [(2047, True), (2048, False)])
+def test_a_codestream_of_fewer_bits_leaves_the_sign_open(
+    write, study: Path, highest: int, readable: bool
+) -> None:
+    """The header says 16 bits with a sign, the codestream 12 without: 2048 may be 2048 or -2048."""
+    stored = np.minimum(np.arange(48 * 48).reshape(48, 48), highest).astype(np.uint16)
+    (path,) = write(Volume(stored[None].astype(np.int16), affine(1.5, (1, 48, 48))))
+    frame = imagecodecs.jpeg8_encode(stored, bitspersample=12, lossless=True, predictor=1)
+
+    def compress(ds: pydicom.Dataset) -> None:
+        ds.file_meta.TransferSyntaxUID = JPEG_LOSSLESS_1
+        ds.PixelData = encapsulate([frame])
+        ds["PixelData"].VR = "OB"
+        ds["PixelData"].is_undefined_length = True
+
+    edit(path, compress)
+    (instance,) = read_instances(path)
+    assert (instance.signed, instance.bits_stored) == (True, 16)
+    if readable:
+        np.testing.assert_array_equal(decode_hu(instance), stored.astype(int) + int(instance.intercept))
+    else:
+        with pytest.raises(ValueError, match="cannot be decoded"):
+            decode_hu(instance)
