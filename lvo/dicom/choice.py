@@ -97,9 +97,11 @@ def refusal(headers: Headers) -> NotAnalysable | None:
         return NoDicom(f"{detail}, {headers.unreadable} unreadable or truncated{links})")
     studies = {i.study_uid for i in headers.instances}
     patients = {i.patient_id for i in headers.instances if i.patient_id}
-    if len(studies) > 1 or len(patients) > 1:
+    births = {i.birth_date for i in headers.instances if i.birth_date}
+    if len(studies) > 1 or len(patients) > 1 or len(births) > 1:
         # Counts only: identifiers do not belong in messages.
-        return MixedPatients(f"({len(studies)} studies, {len(patients)} patient identifiers)")
+        counts = f"{len(studies)} studies, {len(patients)} patient identifiers, {len(births)} dates of birth"
+        return MixedPatients(f"({counts})")
     if not any(i.modality == "CT" for i in headers.instances):
         found = ", ".join(sorted({i.modality or "unknown" for i in headers.instances}))
         return NoCt(f"(found: {found})")

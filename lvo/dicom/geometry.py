@@ -154,7 +154,8 @@ def resample(array: Hu, layout: Layout) -> Hu:
 
     Parameters
     ----------
-    array : HU, shape (slices, rows, columns), sorted as the group that was laid out, padding already air
+    array : HU, shape (slices, rows, columns), sorted as the group that was laid out, padding already air;
+        where something is resampled, what is below air becomes air in it
 
     Returns
     -------
@@ -162,18 +163,13 @@ def resample(array: Hu, layout: Layout) -> Hu:
     """
     if layout.untouched:
         return array
-    array = _floored(array)
+    # Fill values below air would smear into the neighbours of what they fill.
+    np.maximum(array, np.asarray(AIR_HU, dtype=array.dtype), out=array)
     if layout.drift is not None:
         array = _upright(array, layout.drift)
     if layout.depths is not None:
         array = _even(array, layout.depths, layout.shape[0], layout.gaps)
     return array
-
-
-def _floored(array: Hu) -> Hu:
-    """Fill values below air would smear into the neighbours of what they fill."""
-    floored: Hu = np.maximum(array, np.asarray(AIR_HU, dtype=array.dtype))
-    return floored
 
 
 def _drift(positions: Floats, depths: Floats, row_axis: Floats, column_axis: Floats) -> tuple[Floats, Floats]:

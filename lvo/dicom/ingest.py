@@ -134,7 +134,9 @@ def _convert(candidates: list[Candidate], out: Path | None) -> list[InventorySta
     """Write every volume, find every role, choose, and give the files their names."""
     files: dict[int, _File] = {}
     for number, candidate in enumerate(candidates):
-        if out is not None and (file := _write(candidate, out / f"{number:04d}.part")) is not None:
+        if out is None:
+            _foresee(candidate)
+        elif (file := _write(candidate, out / f"{number:04d}.part")) is not None:
             files[number] = file
         choice.look(candidate)
     choice.settle(candidates)
@@ -150,11 +152,31 @@ def _convert(candidates: list[Candidate], out: Path | None) -> list[InventorySta
     return stacks
 
 
+def _is_volume(candidate: Candidate) -> bool:
+    """Whether the headers of a stack promise a volume."""
+    group = candidate.group
+    return (
+        group.has_geometry
+        and group.passes == 1
+        and group.first.samples == 1
+        and candidate.role not in _NO_VOLUME
+    )
+
+
+def _foresee(candidate: Candidate) -> None:
+    """Note the repairs that the headers alone call for."""
+    if not _is_volume(candidate):
+        return
+    try:
+        candidate.reasons += lay_out(candidate.group).reasons
+    except NotAnalysable as error:
+        candidate.refuse(error)
+
+
 def _write(candidate: Candidate, part: Path) -> _File | None:
     """Write the whole volume of a CT stack; None where there is none to be had, with the reason noted."""
     group = candidate.group
-    usable = group.has_geometry and group.passes == 1 and group.first.samples == 1
-    if not usable or candidate.role in _NO_VOLUME:
+    if not _is_volume(candidate):
         return None
     try:
         check_size(group)

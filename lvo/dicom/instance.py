@@ -59,6 +59,7 @@ class Instance:
     study_uid: str
     series_uid: str
     patient_id: str = ""
+    birth_date: str = ""
     modality: str = ""
     series_number: int | None = None
     instance_number: int | None = None
@@ -136,6 +137,7 @@ def _instance(values: Values, found: Elements, path: Path) -> Instance:
         study_uid=text("StudyInstanceUID"),
         series_uid=text("SeriesInstanceUID"),
         patient_id=text("PatientID"),
+        birth_date=text("PatientBirthDate"),
         modality=text("Modality").upper(),
         series_number=whole("SeriesNumber"),
         instance_number=whole("InstanceNumber"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from lvo.dicom.passes import (
 from lvo.dicom.pixels import Hu, decode_hu
 from lvo.study import Reason, SliceRef, Stack
 
+_FEWEST_FRAMES = 8
 _ORIENTATION_TOLERANCE = 2e-3
 _SPACING_TOLERANCE_MM = 1e-4
 _SPACING_MM = (0.01, 100.0)
@@ -111,7 +112,7 @@ def group_instances(instances: Iterable[Instance]) -> list[Group]:
         series[instance.series_uid].append(instance)
     groups: list[Group] = []
     for members in series.values():
-        kept, reasons = _once_each(members)
+        kept, reasons = _in_one_frame(*_once_each(members))
         for part in _by_geometry(kept):
             groups.extend(_by_pass(part, reasons))
     groups.sort(key=lambda g: (g.first.series_number is None, g.first.series_number or 0, -len(g.instances)))
@@ -143,6 +144,25 @@ def _once_each(instances: list[Instance]) -> tuple[list[Instance], tuple[Reason,
             Reason(code="conflicting-instances", message=text, kind="rejection", series_instance_uid=uid)
         )
     return list(seen.values()), tuple(reasons)
+
+
+def _in_one_frame(
+    instances: list[Instance], reasons: tuple[Reason, ...]
+) -> tuple[list[Instance], tuple[Reason, ...]]:
+    """Take images that each name a frame of reference of their own as of one; anonymisers do this."""
+    frames = {i.frame_of_reference_uid for i in instances}
+    if not _FEWEST_FRAMES <= len(frames) == len(instances):
+        return instances, reasons
+    first = instances[0]
+    text = "Every image names a frame of reference of its own; they were taken as one."
+    note = Reason(
+        code="frames-of-reference-differ",
+        message=text,
+        kind="caution",
+        series_instance_uid=first.series_uid,
+    )
+    same = [replace(i, frame_of_reference_uid=first.frame_of_reference_uid) for i in instances]
+    return same, (*reasons, note)
 
 
 def _same_image(a: Instance, b: Instance) -> Instance | None:

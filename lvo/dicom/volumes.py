@@ -164,7 +164,7 @@ def pixel_reasons(report: Report, group: Group) -> list[Reason]:
     first = group.first
     if count := report.notes["high-bits-masked"]:
         text = f"{count} image(s) hold something in the bits above BitsStored; it was left out."
-        reasons.append(_reason("high-bits-masked", text, group))
+        reasons.append(_reason("high-bits-masked", text, group, "caution"))
     if count := report.notes["values-clipped"]:
         text = f"{count} image(s) hold values beyond ±32767 HU, which were set to that."
         reasons.append(_reason("values-clipped", text, group))

@@ -238,3 +238,23 @@ def test_findings_can_be_named_by_their_slice(write, study: Path) -> None:
     point = tuple(cta.affine[:3, :3] @ (index, 20, 20) + cta.affine[:3, 3])
     assert cta.stack.slice_at(point).sop_instance_uid == pydicom.dcmread(files[index]).SOPInstanceUID
     assert abs(cta.stack.slices[1].position[2] - cta.stack.slices[0].position[2]) == pytest.approx(STEP)
+
+
+def test_one_study_with_two_dates_of_birth_is_two_patients(write, study: Path) -> None:
+    for number, date in ((2, "19500101"), (3, "19600101")):
+        for path in write(thick(head(), 10), number):
+            edit(
+                path,
+                lambda ds, date=date: (setattr(ds, "PatientBirthDate", date), setattr(ds, "PatientID", "")),
+            )
+    result = read_study(study)
+    assert rejections(result) == ["mixed-studies"]
+    assert "1950" not in result.reasons[0].message
+
+
+def test_a_frame_of_reference_for_each_image_is_taken_as_one(write, study: Path) -> None:
+    for number, path in enumerate(write(head(), 3)):
+        edit(path, lambda ds, number=number: setattr(ds, "FrameOfReferenceUID", f"2.25.{number}"))
+    result = read_study(study)
+    assert [(r.code, r.kind) for r in result.reasons] == [("frames-of-reference-differ", "caution")]
+    np.testing.assert_allclose(result.cta.affine, head().affine, atol=1e-6)
