@@ -13,6 +13,7 @@ from lvo.dicom import read_study
 from lvo.dicom.headers import scan
 from lvo.dicom.instance import read_instances
 from lvo.dicom.pixels import decode_hu
+from lvo.phantom.hard_encode import ENCODERS, JPEG_BASELINE
 from lvo.phantom.hard_encode import JPEG_LOSSLESS_1
 from lvo.study import Volume
 from tests.dicom.cases import SHAPE, affine, edit, head, marker_lps
@@ -165,3 +166,18 @@ def test_a_codestream_of_fewer_bits_leaves_the_sign_open(
     else:
         with pytest.raises(ValueError, match="cannot be decoded"):
             decode_hu(instance)
+
+
+def test_jpeg_baseline_of_8_bits_is_near_its_uncompressed_twin(write, study: Path) -> None:
+    ramp = np.add.outer(np.arange(48), np.arange(48)).astype(np.uint8)
+    (path,) = write(noisy(1))
+
+    def encode(ds: pydicom.Dataset) -> None:
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
+        ds.RescaleSlope, ds.RescaleIntercept = "2", "-50"
+        ds.file_meta.TransferSyntaxUID = JPEG_BASELINE
+        ds.PixelData = pydicom.encaps.encapsulate([ENCODERS[JPEG_BASELINE](ramp, 8, False)])
+        ds["PixelData"].is_undefined_length = True
+
+    edit(path, encode)
+    np.testing.assert_allclose(decoded(study)[0], 2.0 * ramp - 50, atol=4)
