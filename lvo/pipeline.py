@@ -6,19 +6,17 @@ come from and where results go. A failure on the way ends as ``not_analysed`` wi
 
 from __future__ import annotations
 
-import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import structlog
 
 from lvo._version import __version__
+from lvo.analysis import Analysis, Scene
+from lvo.clock import Clock
 from lvo.dicom import read_study
 from lvo.errors import (
     BundleInvalid,
@@ -34,10 +32,10 @@ from lvo.errors import (
 from lvo.imaging.acceptance import check_contrast, check_coverage, check_gaps
 from lvo.imaging.head_frame import HeadFramer
 from lvo.imaging.quality import check_metal, check_motion
-from lvo.imaging.resample import Grid, points_to_patient, to_head
+from lvo.imaging.resample import points_to_patient, to_head
 from lvo.report.folder import clear_output, prepare_output, write_result
 from lvo.report.key_images import write_key_images
-from lvo.report.view import HeadView, Mark
+from lvo.report.view import Mark
 from lvo.study import (
     Finding,
     FloatArray,
@@ -55,59 +53,7 @@ from lvo.study import (
 if TYPE_CHECKING:
     from lvo.detector import Detection, Detector
 
-PICTURE_GRID = Grid(shape=(258, 312, 230), spacing=0.7, origin=(-80.15, -104.0, -62.0))
-"""What pictures are drawn from: the whole head, symmetric about the midline."""
-
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A posed head and what is to be marked in it."""
-
-    volume: Volume
-    pose: HeadPose
-    modality: Literal["CTA", "NCCT"]
-    marks: tuple[Mark, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Analysis:
-    """A result, and what its pictures are drawn from (None where no head was found).
-
-    Pictures come after the answer: the head is resampled for them only when `view` is called.
-    """
-
-    result: StudyResult
-    scene: Scene | None = None
-
-    def view(self) -> HeadView | None:
-        """Resample the head for the pictures."""
-        if self.scene is None:
-            return None
-        array = to_head(self.scene.volume, self.scene.pose, PICTURE_GRID)
-        grid = PICTURE_GRID
-        return HeadView(array, grid.origin, grid.spacing, self.scene.modality, self.scene.marks)
-
-
-@dataclass(slots=True)
-class _Clock:
-    """Seconds spent in each stage."""
-
-    spent: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.spent[name] = self.spent.get(name, 0.0) + time.perf_counter() - start
-
-    def rounded(self) -> dict[str, float]:
-        """Stages in the order in which they ran, and their sum."""
-        spent = {name: round(seconds, 3) for name, seconds in self.spent.items() if name != "total"}
-        return {**spent, "total": round(sum(spent.values()), 3)}
 
 
 def analyse(study: Study, detector: Detector) -> Analysis:
@@ -127,7 +73,7 @@ def analyse(study: Study, detector: Detector) -> Analysis:
         Status ``not_analysed`` with a rejection reason whenever the study cannot be answered. Where a head
         was found, the pose and the view are kept all the same.
     """
-    clock = _Clock(dict(study.timings_s))
+    clock = Clock(dict(study.timings_s))
     model = _model_ref(detector)
     reasons = [*study.reasons, *_missing_cta(study)]
     volume = study.cta or study.ncct
@@ -164,7 +110,7 @@ def _detect(
     pose: HeadPose,
     reasons: list[Reason],
     detector: Detector,
-    clock: _Clock,
+    clock: Clock,
 ) -> Analysis:
     """Ask the detector and bring its answer back to the patient; ``box`` is the CTA in the head box."""
     with clock.stage("resample"):
@@ -215,7 +161,7 @@ def score_folder(folder: Path, out: Path, *, detector: Detector) -> StudyResult:
     """
     prepare_output(out)
     study = Study(study_instance_uid=None)
-    clock = _Clock()
+    clock = Clock()
     try:
         study = read_study(folder)
         analysis = analyse(study, detector)
@@ -245,7 +191,7 @@ def faulted(study: Study, error: Exception) -> StudyResult:
         where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
         log.error("analysis broke", error=type(error).__name__, where=where)
     cause = error if isinstance(error, LvoError) else InternalFault(f"({type(error).__name__})")
-    return _not_analysed(study, [*study.reasons, _rejection(cause)], _Clock(dict(study.timings_s)))
+    return _not_analysed(study, [*study.reasons, _rejection(cause)], Clock(dict(study.timings_s)))
 
 
 # --------------------------------------------------------------------------- parts
@@ -310,7 +256,7 @@ def _findings(detection: Detection, cta: Volume, pose: HeadPose) -> tuple[Findin
 def _not_analysed(
     study: Study,
     reasons: list[Reason],
-    clock: _Clock,
+    clock: Clock,
     *,
     model: ModelRef | None = None,
     pose: HeadPose | None = None,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lvo import pipeline
+from lvo import analysis, pipeline
 from lvo.anatomy import Segment, Side
 from lvo.errors import OutputUnwritable, PathNotFound, SlicesMissing
 from lvo.imaging.resample import HEAD_BOX, Grid, points_to_head
@@ -127,7 +127,7 @@ class FakeDetector:
 
 @pytest.fixture(autouse=True)
 def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "PICTURE_GRID", Grid((100, 114, 84), 2.0, (-83.0, -108.0, -75.0)))
+    monkeypatch.setattr(analysis, "PICTURE_GRID", Grid((100, 114, 84), 2.0, (-83.0, -108.0, -75.0)))
 
 
 @pytest.fixture(autouse=True)

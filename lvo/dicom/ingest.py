@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import time
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from lvo._version import __version__
+from lvo.clock import Clock
 from lvo.dicom import choice, suitability
 from lvo.dicom.choice import Candidate, rejection
 from lvo.dicom.geometry import Layout, lay_out
@@ -83,22 +83,21 @@ def ingest(source: Path | Sequence[Path], out: Path | None = None) -> Inventory:
     OutputUnwritable
         ``out`` cannot be made or written.
     """
-    started = time.perf_counter()
-    headers = scan(source)
-    candidates = choice.candidates_of(headers)
-    timings = {"headers": time.perf_counter() - started}
+    clock = Clock()
+    with clock.stage("headers"):
+        headers = scan(source)
+        candidates = choice.candidates_of(headers)
     if out is not None:
         _prepare(out)
     reasons = choice.file_reasons(headers)
-    started = time.perf_counter()
     if (refused := choice.refusal(headers)) is not None:
         reasons = (rejection(refused), *reasons)
         stacks = [InventoryStack(series=record) for record in choice.records(candidates)]
     else:
         if (child := choice.under_age(headers)) is not None:
             reasons = (*reasons, Reason(code=child.code, message=child.message, kind="caution"))
-        stacks = _convert(candidates, out)
-    timings["volumes"] = time.perf_counter() - started
+        with clock.stage("volumes"):
+            stacks = _convert(candidates, out)
     studies = {i.study_uid for i in headers.instances}
     inventory = Inventory(
         study_instance_uid=next(iter(studies)) if len(studies) == 1 else None,
@@ -108,7 +107,7 @@ def ingest(source: Path | Sequence[Path], out: Path | None = None) -> Inventory:
         links=headers.links,
         reasons=reasons,
         stacks=tuple(stacks),
-        timings_s={name: round(seconds, 3) for name, seconds in timings.items()},
+        timings_s=clock.rounded(),
     )
     if out is not None:
         try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from lvo.clock import Clock
 from lvo.dicom import choice, suitability
 from lvo.dicom.choice import Candidate, rejection
 from lvo.dicom.headers import scan
@@ -34,30 +34,27 @@ def read_study(source: Path | Sequence[Path]) -> Study:
     PathNotFound
         If a given path does not exist.
     """
-    started = time.perf_counter()
-    headers = scan(source)
-    candidates = choice.candidates_of(headers)
-    timings = {"headers": time.perf_counter() - started}
+    clock = Clock()
+    with clock.stage("headers"):
+        headers = scan(source)
+        candidates = choice.candidates_of(headers)
     reasons = choice.file_reasons(headers)
     studies = {i.study_uid for i in headers.instances}
     uid = next(iter(studies)) if len(studies) == 1 else None
     if (refused := choice.refusal(headers) or choice.under_age(headers)) is not None:
         for candidate in candidates:
             candidate.why = candidate.why or "The study was refused as a whole."
-        return Study(uid, choice.records(candidates), None, None, (rejection(refused), *reasons), timings)
+        return Study(uid, choice.records(candidates), None, None, (rejection(refused), *reasons), clock.spent)
 
-    started = time.perf_counter()
-    choice.look_at_pixels(candidates)
-    timings["choice"] = time.perf_counter() - started
-
-    started = time.perf_counter()
-    cta, cta_reasons = _decode_first(candidates, Role.CTA)
-    ncct, ncct_reasons = _decode_first(candidates, Role.NCCT)
-    timings["decode"] = time.perf_counter() - started
+    with clock.stage("choice"):
+        choice.look_at_pixels(candidates)
+    with clock.stage("decode"):
+        cta, cta_reasons = _decode_first(candidates, Role.CTA)
+        ncct, ncct_reasons = _decode_first(candidates, Role.NCCT)
     reasons = (*cta_reasons, *ncct_reasons, *reasons)
     if cta is None:
         reasons = (*_why_no_cta(candidates, ncct is not None), *reasons)
-    return Study(uid, choice.records(candidates), cta, ncct, reasons, timings)
+    return Study(uid, choice.records(candidates), cta, ncct, reasons, clock.spent)
 
 
 def _decode_first(candidates: list[Candidate], role: Role) -> tuple[Volume | None, tuple[Reason, ...]]:
