@@ -104,7 +104,7 @@ def ingest(
     with _plain_errors():
         if listing == (out is not None):
             raise UsageError("Give either --out DIR or --list.")
-        _quiet_logs()
+        _quiet_libraries()
         from lvo.dicom import ingest as convert
 
         inventory = convert(study_dir, out)
@@ -243,15 +243,20 @@ def _plain_errors() -> Iterator[None]:
         raise typer.Exit(USAGE if isinstance(error, UsageError) else FAULT) from None
 
 
-def _quiet_logs() -> None:
-    """Logs to stderr, without times; no warning of a library, which may quote the patient's data."""
+def _quiet_libraries() -> None:
+    """No warning and no log line of a library, which may quote the patient's data."""
     import logging
-
-    import structlog
 
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     if not os.environ.get("LVO_DEBUG"):
         warnings.simplefilter("ignore")
+
+
+def _quiet_logs() -> None:
+    """Our own logs to stderr, without times; none of the libraries'."""
+    _quiet_libraries()
+    import structlog
+
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
