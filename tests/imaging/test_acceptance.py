@@ -26,7 +26,8 @@ def brain(artery_hu=None, vein_hu=None):
     rng = np.random.default_rng(0)
     head = (35 + rng.normal(0, 8, HEAD_BOX.shape)).astype(np.float32)
     head[:25] = 1000
-    lines = (artery_hu, (50, 50), (25, 85)), (artery_hu, (60, 60), (25, 85)), (vein_hu, (85, 95), (50, 62))
+    lines = [(artery_hu, (50, 50), (25, 85)), (artery_hu, (60, 60), (25, 85))]
+    lines += [(vein_hu, (85, 95), (50, 62)), (vein_hu, (87, 65), (50, 62))]
     for hu, (k, j), span in lines:
         if hu is not None:
             head[k - 2 : k + 2, j - 2 : j + 2, slice(*span)] = hu
@@ -95,6 +96,12 @@ def test_one_dark_artery_does_not_make_a_venous_phase():
 def test_pineal_calcium_is_no_vein():
     head = brain(artery_hu=250, vein_hu=100)
     head[68:74, 74:80, 53:59] = 600
+    assert codes(check_contrast(head)) == []
+
+
+def test_calcium_of_the_falx_is_no_vein():
+    head = brain(artery_hu=250, vein_hu=80)
+    head[80:94, 96:110, 54:58] = 600
     assert codes(check_contrast(head)) == []
 
 
