@@ -28,8 +28,8 @@ WEAK_HU = 180.0
 VENOUS_RATIO = 0.75
 FADED_RATIO = 1.25
 """While a bolus passes, arteries outshine veins; once it has mixed, both are alike; then only do veins lead.
-None of 90 phantoms of any phase (veins up to 1.1 of the arteries) reaches it, nor any of 10 at 1.2; of 20 with
-veins of 1.5 and 2 times the arteries, 15 do, and the others are told as late."""
+None of 90 phantoms of any phase (veins up to 1.1 of the arteries) reaches it, nor any of 10 at 1.2; of 20
+with veins of 1.5 and 2 times the arteries, 15 do, and the others are told as late."""
 
 
 def check_coverage(volume: Volume, pose: HeadPose, box: Grid = HEAD_BOX) -> tuple[Reason, ...]:
