@@ -72,15 +72,6 @@ def read_both(study: Path) -> tuple[list[Image], list[Image]]:
 # ----------------------------------------------------------------------------- against the truth
 
 
-def pixel_points(truth: Truth) -> F64:
-    """LPS of every acquired pixel, shape (n, 3)."""
-    _, rows, columns = truth.array.shape
-    i, j = np.meshgrid(np.arange(columns), np.arange(rows))
-    along = i[..., None] * truth.orientation[:3] * truth.pixel_spacing[1]
-    along = along + j[..., None] * truth.orientation[3:] * truth.pixel_spacing[0]
-    return (truth.positions[:, None, None] + along).reshape(-1, 3)
-
-
 def verdict(images: list[Image], truth: Truth) -> str:
     """How the best of the volumes stands against the truth."""
     if not images:
@@ -90,7 +81,7 @@ def verdict(images: list[Image], truth: Truth) -> str:
 
 
 def exact(image: Image, truth: Truth) -> str:
-    points = pixel_points(truth)
+    points = truth.points.reshape(-1, 3)
     index = np.linalg.solve(image.affine[:3, :3], (points - image.affine[:3, 3]).T).T
     nearest = np.rint(index)
     if nearest.min() < 0 or (nearest > np.array(image.array.shape) - 1).any():

@@ -33,6 +33,16 @@ _DECODER = {
 READABLE = frozenset({RLE, *_DECODER})
 """Compressed transfer syntaxes that can be decoded."""
 
+LOSSY = frozenset(
+    {
+        "1.2.840.10008.1.2.4.50",  # JPEG baseline
+        "1.2.840.10008.1.2.4.51",  # JPEG extended
+        "1.2.840.10008.1.2.4.81",  # JPEG-LS near-lossless
+    }
+)
+PERHAPS_LOSSY = frozenset({"1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"})
+"""JPEG 2000 and HTJ2K that may lose: they do unless the sender denies it."""
+
 _END = b"\xff\xd9"
 _TRAILER_BYTES = 64
 """Some senders pad frames with more than the one byte that makes them even."""

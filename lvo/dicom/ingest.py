@@ -132,14 +132,17 @@ class _File:
 def _convert(candidates: list[Candidate], out: Path | None) -> list[InventoryStack]:
     """Write every volume, find every role, choose, and give the files their names."""
     files: dict[int, _File] = {}
+    readable: set[int] = set()
     for number, candidate in enumerate(candidates):
+        choice.look(candidate)
         if out is None:
-            _foresee(candidate)
+            if _foresee(candidate):
+                readable.add(number)
         elif (file := _write(candidate, out / f"{number:04d}.part")) is not None:
             files[number] = file
-        choice.look(candidate)
+            readable.add(number)
     choice.settle(candidates)
-    _choose(candidates, files if out is not None else range(len(candidates)))
+    _choose(candidates, readable)
     stacks, names = [], set[str]()
     for number, candidate in enumerate(candidates):
         if (file := files.get(number)) is None or out is None:
@@ -162,14 +165,17 @@ def _is_volume(candidate: Candidate) -> bool:
     )
 
 
-def _foresee(candidate: Candidate) -> None:
-    """Note the repairs that the headers alone call for."""
+def _foresee(candidate: Candidate) -> bool:
+    """Note the repairs that the headers alone call for; whether they promise a volume."""
     if not _is_volume(candidate):
-        return
+        return False
     try:
+        check_size(candidate.group)
         candidate.reasons += lay_out(candidate.group).reasons
     except NotAnalysable as error:
         candidate.refuse(error)
+        return False
+    return True
 
 
 def _write(candidate: Candidate, part: Path) -> _File | None:
@@ -186,6 +192,7 @@ def _write(candidate: Candidate, part: Path) -> _File | None:
             return _File(part, layout.shape, dtype, layout.affine, (), group.stack())
         decoded = decode_group(group, whole=True)
     except NotAnalysable as error:
+        part.unlink(missing_ok=True)  # streaming may have begun it
         candidate.refuse(error)
         return None
     candidate.reasons += decoded.reasons

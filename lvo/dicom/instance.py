@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from lvo.dicom.codecs import LOSSY, PERHAPS_LOSSY
 from lvo.dicom.elements import Elements, NotDicom, quiet, raw_values, read_elements, read_with_pydicom
 from lvo.dicom.values import TAGS, Values
 from lvo.dicom.walk import PixelSpan
@@ -26,16 +27,6 @@ _THICKNESS_MM = (0.01, 1000.0)
 _AGE = re.compile(r"(\d{1,3})([YMWD])")
 """Three digits, says the standard; some senders leave out the zeros."""
 _AGE_UNITS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
-LOSSY_SYNTAXES = frozenset(
-    {
-        "1.2.840.10008.1.2.4.50",  # JPEG baseline
-        "1.2.840.10008.1.2.4.51",  # JPEG extended
-        "1.2.840.10008.1.2.4.81",  # JPEG-LS near-lossless
-    }
-)
-PERHAPS_LOSSY_SYNTAXES = frozenset({"1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"})
-"""JPEG 2000 and HTJ2K that may lose: they do unless the sender denies it."""
-
 MAX_SKEW = 1e-3
 """Cosine of the angle between rows and columns; more is no rounding of a right angle."""
 
@@ -263,7 +254,7 @@ def _padding(values: Values, *, signed: bool) -> tuple[int, int] | None:
 def _lossy_ratio(values: Values, syntax: str) -> float | None:
     """How far the pixels were ever compressed with loss, PS3.3 C.7.6.1.1.5; None where never."""
     said = values.text("LossyImageCompression")
-    lossy = syntax in LOSSY_SYNTAXES or (syntax in PERHAPS_LOSSY_SYNTAXES and said != "00")
+    lossy = syntax in LOSSY or (syntax in PERHAPS_LOSSY and said != "00")
     if said != "01" and not lossy:
         return None
     ratios = [float(r) for r in values.texts("LossyImageCompressionRatio") if _is_number(r)]

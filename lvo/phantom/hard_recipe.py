@@ -52,6 +52,17 @@ class Truth:
     marker_mm: float = 3.0
     marker_lps: tuple[float, float, float] = MARKER_LPS
 
+    @property
+    def points(self) -> Floats:
+        """LPS of every acquired pixel, (n, rows, columns, 3): equation C.7.6.2.1-1 of DICOM PS3.3."""
+        _, rows, columns = self.array.shape
+        i, j = np.meshgrid(np.arange(columns), np.arange(rows))
+        x, y = self.orientation[:3], self.orientation[3:]
+        row_spacing, column_spacing = self.pixel_spacing
+        plane = i[..., None] * x * column_spacing + j[..., None] * y * row_spacing
+        points: Floats = self.positions[:, None, None] + plane
+        return points
+
 
 @dataclass(frozen=True, slots=True)
 class HardCase:

@@ -41,6 +41,7 @@ def test_a_mutated_file_is_read_right_or_refused(name: str, which: int, changes:
 def test_the_seeds_are_read_without_a_word(name: str) -> None:
     outcome = unharmed(name)
     assert len(outcome.volumes) == 1 and outcome.volumes[0][0] == (10, 32, 32)
+    assert outcome.said == {"bolus_tracking"}  # the role of so short a stack, and nothing else
 
 
 def stripped(values: dict[int, bytes]) -> dict[int, bytes]:

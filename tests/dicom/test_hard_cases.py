@@ -52,16 +52,6 @@ def meant(study: Study, truth: Truth) -> Volume:
 # ------------------------------------------------------------------------------- independent geometry
 
 
-def pixel_points(truth: Truth) -> Floats:
-    """LPS of every pixel as acquired, (n, rows, columns, 3): equation C.7.6.2.1-1 of DICOM PS3.3."""
-    _, rows, columns = truth.array.shape
-    i, j = np.meshgrid(np.arange(columns), np.arange(rows))
-    x, y = truth.orientation[:3], truth.orientation[3:]
-    row_spacing, column_spacing = truth.pixel_spacing
-    plane = i[..., None] * x * column_spacing + j[..., None] * y * row_spacing
-    return truth.positions[:, None, None] + plane
-
-
 def place(volume: Volume, index: Floats) -> Floats:
     return index @ volume.affine[:3, :3].T + volume.affine[:3, 3]
 
@@ -95,7 +85,7 @@ def slices_are_named(volume: Volume, truth: Truth) -> None:
 
 def is_exact(volume: Volume, truth: Truth) -> None:
     """Every acquired pixel is a voxel at its own place with its own value, and no voxel is anything else."""
-    points = pixel_points(truth).reshape(-1, 3)
+    points = truth.points.reshape(-1, 3)
     index = np.rint(index_of(volume, points))
     assert np.linalg.norm(place(volume, index) - points, axis=1).max() <= truth.position_mm
     assert sorted(volume.array.shape) == sorted(truth.array.shape)
@@ -182,7 +172,7 @@ def surroundings(points: Floats, truth: Truth) -> tuple[Floats, Floats]:
 
 def covers(volume: Volume, truth: Truth) -> None:
     """Nothing that was scanned is cut off: the outermost slices' middles lie within the volume."""
-    middles = pixel_points(truth).mean(axis=(1, 2))
+    middles = truth.points.mean(axis=(1, 2))
     index = index_of(volume, middles)
     limit = np.array(volume.array.shape) - 1
     assert (index > -0.51).all() and (index < limit + 0.51).all()
@@ -201,7 +191,7 @@ def test_names_are_unique_and_every_row_is_covered() -> None:
 @pytest.mark.parametrize("name", ["regular", "tilt-plus-15", "axes--x+z-y", "patient-hfp"])
 def test_the_acquired_array_agrees_with_the_formula(name: str, tmp_path: Path) -> None:
     truth = next(case for case in HARD_CASES if case.name == name).write(tmp_path)
-    points = pixel_points(truth)
+    points = truth.points
     assert np.abs(truth.hu_at(points.reshape(-1, 3)) - truth.array.ravel()).max() <= 0.51
 
 

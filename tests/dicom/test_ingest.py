@@ -159,3 +159,23 @@ def test_a_volume_longer_than_nifti_can_say(write, study: Path, tmp_path: Path, 
     (stack,) = ingest(study, tmp_path / "out").stacks
     assert stack.file is None
     assert "series-too-large" in {reason.code for reason in stack.series.reasons}
+
+
+def test_a_series_that_is_refused_leaves_no_file(write, study: Path, tmp_path: Path) -> None:
+    for path in write(head(), 3)[30:36]:
+        path.write_bytes(path.read_bytes()[:-1000])
+    inventory = ingest(study, tmp_path / "out")
+    (stack,) = inventory.stacks
+    assert stack.file is None and not stack.series.chosen
+    assert "slices-missing" in {r.code for r in stack.series.reasons} and "Not used" in stack.series.why
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["inventory.json"]
+
+
+def test_the_list_chooses_nothing_that_its_headers_refuse(write, study: Path) -> None:
+    def aside(ds) -> None:
+        ds.ImagePositionPatient[0] += 5
+
+    edit(write(head(), 3)[30], aside)
+    (stack,) = ingest(study).stacks
+    assert "geometry-inconsistent" in {r.code for r in stack.series.reasons}
+    assert not stack.series.chosen
