@@ -1,5 +1,5 @@
-# make demo               one synthetic code-stroke study, scored: no torch, no GPU, no data needed
-# make demo STUDY=folder  the same for your own folder of DICOM files
+# make demo               one synthetic code-stroke study, drawn and scored: no GPU, no data needed
+# make demo STUDY=folder  your own folder of DICOM files, scored: no torch either
 # make test               everything the tests need, then the tests
 # make lint               ruff, mypy --strict, import contracts
 # make lock               new lock files from pyproject.toml
@@ -24,7 +24,11 @@ $(VENV)/.light: requirements.lock pyproject.toml
 	@$(VENV)/bin/python $(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.atlas: $(VENV)/.light requirements-atlas.lock
+# What draws synthetic patients: torch and the head atlas. Scoring uses neither. Where there is no GPU,
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves the download of the CUDA build.
+$(VENV)/.phantom: $(VENV)/.light requirements-atlas.lock requirements-dev.lock
+	@echo "Installing what draws synthetic patients (torch, head atlas)"
+	@$(VENV)/bin/python $(PIP) -c requirements-dev.lock torch==$(TORCH)
 	@$(VENV)/bin/python $(PIP) --no-deps -r requirements-atlas.lock
 	@touch $@
 
@@ -38,7 +42,7 @@ $(DEV)/.dev: requirements-dev.lock requirements-atlas.lock pyproject.toml
 
 # Exit code 3 means "not analysed": an answer with its reasons, not a failure of the demo.
 ifeq ($(strip $(STUDY)),)
-demo: $(VENV)/.atlas
+demo: $(VENV)/.phantom
 	@rm -rf $(OUT)/study && mkdir -p $(OUT)
 	@$(VENV)/bin/lvo phantom --out $(OUT)/study --count 1 --seed $(SEED) --occlusion left:M1
 	@$(VENV)/bin/lvo score $(OUT)/study --out $(OUT)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from lvo.dicom import ingest
-from lvo.phantom.hard_cases import HARD_CASES, Truth
+from lvo.phantom.hard.cases import HARD_CASES, Truth
 
 F64 = npt.NDArray[np.float64]
 BONE_HU = 250

@@ -22,7 +22,7 @@ from lvo.dicom import choice
 from lvo.dicom.headers import scan
 from lvo.dicom.volumes import decode_group
 from lvo.errors import LvoError
-from lvo.phantom import hard_encode as encode
+from lvo.phantom.hard import encode as encode
 from lvo.phantom.write import StudyIdentity, write_series
 from lvo.study import Volume
 from tests.dicom.cases import edit

@@ -6,7 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from lvo.phantom.hard_cases import HARD_CASES
+from lvo.phantom.hard.cases import HARD_CASES
 from scripts.compare_dcm2niix import SAME_MM, bone, differing, read_both, same_grid, verdict
 
 REAL = Path(__file__).parents[3] / "shared" / "real"

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from lvo.dicom import read_study
-from lvo.phantom.hard_cases import HARD_CASES, HardCase, Truth
+from lvo.phantom.hard.cases import HARD_CASES, HardCase, Truth
 from lvo.study import Study, Volume
 
 Floats = npt.NDArray[np.float64]

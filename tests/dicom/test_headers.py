@@ -16,7 +16,7 @@ from lvo.dicom.headers import HeaderIndex, scan
 from lvo.dicom.instance import read_instances
 from lvo.dicom.pixels import decode_hu
 from lvo.dicom.values import TAGS
-from lvo.phantom.hard_encode import EXPLICIT, IMPLICIT
+from lvo.phantom.hard.encode import EXPLICIT, IMPLICIT
 from tests.dicom.cases import edit, head
 
 

@@ -12,7 +12,7 @@ from lvo.dicom import read_study
 from lvo.dicom.headers import scan
 from lvo.dicom.instance import read_instances
 from lvo.dicom.pixels import decode_hu
-from lvo.phantom.hard_encode import ENCODERS, JPEG_BASELINE, JPEG_LOSSLESS_1, by_gdcm
+from lvo.phantom.hard.encode import ENCODERS, JPEG_BASELINE, JPEG_LOSSLESS_1, by_gdcm
 from lvo.study import Volume
 from tests.dicom.cases import SHAPE, affine, edit, head, marker_lps
 

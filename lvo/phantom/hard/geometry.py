@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lvo.phantom.hard_head import NATIVE, Scan, at_heights, axial, axial_affine, oblique, tilted, turned
-from lvo.phantom.hard_recipe import AXIAL, QUICK, HardCase, case, each
-from lvo.phantom.hard_write import Image, Storage, ds, set_tags
+from lvo.phantom.hard.head import NATIVE, Scan, at_heights, axial, axial_affine, oblique, tilted, turned
+from lvo.phantom.hard.recipe import AXIAL, QUICK, HardCase, case, each
+from lvo.phantom.hard.write import Image, Storage, ds, set_tags
 
 _TABLE = "missing slices, variable spacing"
 _TILT = "gantry tilt on head CT"

@@ -9,10 +9,10 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 
-from lvo.phantom import hard_encode as syntax
-from lvo.phantom.hard_head import NATIVE
-from lvo.phantom.hard_recipe import AXIAL, HardCase, Other, case
-from lvo.phantom.hard_write import Encoding, Image, fill_pixels, finish, set_tags
+from lvo.phantom.hard import encode as syntax
+from lvo.phantom.hard.head import NATIVE
+from lvo.phantom.hard.recipe import AXIAL, HardCase, Other, case
+from lvo.phantom.hard.write import Encoding, Image, fill_pixels, finish, set_tags
 from lvo.phantom.write import uid_from
 
 _MULTI = "enhanced multi-frame CT"

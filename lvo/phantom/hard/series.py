@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lvo.phantom.hard_head import NATIVE, VENOUS, Head, at_heights, axial
-from lvo.phantom.hard_recipe import QUICK, HardCase, Other, case, each
-from lvo.phantom.hard_write import Image, set_tags
+from lvo.phantom.hard.head import NATIVE, VENOUS, Head, at_heights, axial
+from lvo.phantom.hard.recipe import QUICK, HardCase, Other, case, each
+from lvo.phantom.hard.write import Image, set_tags
 from lvo.phantom.write import uid_from
 
 _PHASES = "several passes or phases in one series"

@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from lvo.phantom.hard_head import CTA, MARKER_LPS, Floats, HuAt, Scan, acquire, axial
-from lvo.phantom.hard_write import RAW, Encoding, Image, Storage, Tags, images, save
+from lvo.phantom.hard.head import CTA, MARKER_LPS, Floats, HuAt, Scan, acquire, axial
+from lvo.phantom.hard.write import RAW, Encoding, Image, Storage, Tags, images, save
 
 Outcome = Literal["exact", "resampled", "refused", "other"]
 AXIAL = axial()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lvo.phantom.hard_head import NATIVE, Chest, axial
-from lvo.phantom.hard_recipe import QUICK, Other, case
+from lvo.phantom.hard.head import NATIVE, Chest, axial
+from lvo.phantom.hard.recipe import QUICK, Other, case
 
 _LIES = "body part and description lie"
 _DERIVED = "derived, MIP, burned-in, dose report"

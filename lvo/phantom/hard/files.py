@@ -9,10 +9,10 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from lvo.phantom import hard_encode as syntax
-from lvo.phantom.hard_head import CTA
-from lvo.phantom.hard_recipe import AXIAL, QUICK, HardCase, case, each
-from lvo.phantom.hard_write import Encoding, Image, finish, save, set_tags
+from lvo.phantom.hard import encode as syntax
+from lvo.phantom.hard.head import CTA
+from lvo.phantom.hard.recipe import AXIAL, QUICK, HardCase, case, each
+from lvo.phantom.hard.write import Encoding, Image, finish, save, set_tags
 from lvo.phantom.write import uid_from
 
 _MISSING = "missing or anonymised tags"

@@ -22,7 +22,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, CTImageStorage
 from pydicom.valuerep import DSfloat
 
-from lvo.phantom.hard_encode import (
+from lvo.phantom.hard.encode import (
     BIG_ENDIAN,
     DEFLATED,
     ENCODERS,
@@ -31,7 +31,7 @@ from lvo.phantom.hard_encode import (
     NATIVE_SYNTAXES,
     Encoder,
 )
-from lvo.phantom.hard_head import Floats, Scan
+from lvo.phantom.hard.head import Floats, Scan
 from lvo.phantom.write import uid_from
 
 Tags = Mapping[str, Any]

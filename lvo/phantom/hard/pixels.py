@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lvo.phantom import hard_encode as syntax
-from lvo.phantom.hard_encode import ENCODERS, REVERSIBLE_JPEG_2000, UNSIGNED_JPEG_2000, by_gdcm
-from lvo.phantom.hard_head import axial
-from lvo.phantom.hard_recipe import AXIAL, HardCase, Outcome, case, each
-from lvo.phantom.hard_write import Encoding, Image, Storage
+from lvo.phantom.hard import encode as syntax
+from lvo.phantom.hard.encode import ENCODERS, REVERSIBLE_JPEG_2000, UNSIGNED_JPEG_2000, by_gdcm
+from lvo.phantom.hard.head import axial
+from lvo.phantom.hard.recipe import AXIAL, HardCase, Outcome, case, each
+from lvo.phantom.hard.write import Encoding, Image, Storage
 
 _RESCALE = "rescale differs per slice"
 _PADDING = "padding smeared by interpolation"
