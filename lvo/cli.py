@@ -132,7 +132,9 @@ def schema() -> None:
 @app.command()
 def phantom(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the studies and truth.csv.")],
-    count: Annotated[int, typer.Option(min=1, help="How many studies.")] = 1,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="How many studies; 1, or all of the benchmark.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same studies.")] = 0,
     occlusion: Annotated[
         list[str] | None,
@@ -140,24 +142,49 @@ def phantom(
             metavar="SIDE:SEGMENT", help="An occlusion in every study, as left:M1; may be repeated."
         ),
     ] = None,
+    preset: Annotated[
+        str, typer.Option(metavar="NAME|YAML", help="realistic, training, benchmark, or a file of yours.")
+    ] = "realistic",
+    first: Annotated[int, typer.Option(min=1, help="First study of the benchmark to write.")] = 1,
+    truth: Annotated[
+        bool, typer.Option("--truth", help="Also write labels, clots and territories as NIfTI.")
+    ] = False,
     matrix: Annotated[int, typer.Option(min=64, max=1024, help="Rows and columns; fewer is faster.")] = 512,
     slices: Annotated[
         int | None,
         typer.Option(min=32, max=2000, help="CTA slices; left out, the drawn slice spacing decides."),
     ] = None,
+    device: Annotated[str, typer.Option(help="Where to draw: cpu, or cuda.")] = "cpu",
 ) -> None:
     """Write synthetic code-stroke studies as DICOM, with their truth."""
     with _plain_errors():
-        places = [parse_occlusion(text) for text in occlusion or ()]
-        from lvo.phantom.atlas import AtlasMissing
-        from lvo.phantom.study import write_studies
-
+        places = tuple(parse_occlusion(text) for text in occlusion or ())
         try:
-            write_studies(out, count=count, seed=seed, occlusions=places, matrix=matrix, slices=slices)
+            from lvo.phantom.atlas import AtlasMissing
+            from lvo.phantom.benchmark import read_benchmark
+            from lvo.phantom.config import load_config
+            from lvo.phantom.patient import Order
+            from lvo.phantom.study import write_studies
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"Phantoms need the extra 'phantom': pip install 'lvo[phantom]' ({error.name})."
+            ) from error
+        config = load_config(preset)
+        if preset == "benchmark":
+            if places or slices or seed:
+                raise UsageError(
+                    "The benchmark is frozen: --occlusion, --seed and --slices do not go with it."
+                )
+            studies = read_benchmark()[first - 1 :][:count]
+        else:
+            order = Order(sites=places or None, matrix=matrix, slices=slices)
+            studies = tuple((f"study-{n:06d}", n, order) for n in range(seed, seed + (count or 1)))
+        try:
+            write_studies(out, studies, config, truth=truth, device=device)
         except AtlasMissing as error:
             raise UsageError(str(error)) from error
-        studies = "study" if count == 1 else "studies"
-        print(f"Wrote {count} synthetic {studies} and truth.csv to {out}")
+        what = "study" if len(studies) == 1 else "studies"
+        print(f"Wrote {len(studies)} synthetic {what} and truth.csv to {out}")
 
 
 @app.command()

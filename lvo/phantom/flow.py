@@ -1,30 +1,91 @@
-"""Occlusions and what they do downstream: which lumen is clot, and how much contrast reaches the rest."""
+"""Occlusions and what they do downstream: which lumen is clot, and when contrast reaches the rest.
+
+Nothing here decides what fills: the arterial network does (:mod:`lvo.phantom.network`), with its circle of
+Willis and its collaterals. What is not fed through a clot keeps its patent values exactly, so that taking an
+occlusion away changes nothing but what lies beyond it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
 
 from lvo.anatomy import Segment, Side
-from lvo.phantom.tree import Branch, Tree
+from lvo.phantom.bolus import REFERENCE_DELAY_S, Curve, usual_curve
+from lvo.phantom.circulation import (
+    Circulation,
+    CirculationRanges,
+    at_rest,
+    flow_per_branch,
+    solve_blocked,
+    solve_healthy,
+    solve_narrowed,
+    standing,
+)
+from lvo.phantom.clot import Clot, ClotRanges, place
+from lvo.phantom.collaterals import CollateralRanges, draw_bypass, draw_grades
+from lvo.phantom.network import lay_out, narrowed
+from lvo.phantom.transit import Mask, passed
+from lvo.phantom.tree import Tree
 
-CLOT_SHAPE, CLOT_SCALE_MM = 1.70, 10.9
-"""Gamma distribution of clot length; reproduces mean 18.5, median 16.1, IQR 7.6-25.2 mm."""
-COLLATERAL_FILL = ((0.0, 0.08), (0.08, 0.4), (0.4, 0.75), (0.75, 1.0))
-"""Share of arterial contrast beyond the clot, by collateral grade 0 (none) to 3 (good)."""
+Array = npt.NDArray[np.float64]
+T = TypeVar("T", bound=np.generic)
+
+_THROUGH = 0.03
+"""A point is beyond a clot if more than this share of its blood came through the clot's place."""
+_CAROTID = frozenset(
+    {
+        Segment.ICA_CERVICAL,
+        Segment.ICA_INTRACRANIAL,
+        Segment.ICA_TERMINUS,
+        Segment.M1,
+        Segment.M2,
+        Segment.M3,
+        Segment.A1,
+        Segment.A2,
+    }
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Occlusion:
-    """A clot and where it sits.
+class OcclusionRanges(BaseModel):
+    """Circulation, collaterals and clots.
 
     Attributes
     ----------
-    start_mm, length_mm : along the branch and downstream of it, head-frame mm.
-    fill : share of arterial contrast that reaches the lumen beyond it.
-    points : (n, 3) centreline of the clot, head-frame mm.
+    upstream_stasis : chance that contrast is also late in the standing column upstream of a clot, as in the
+        pseudo-occlusion of the cervical ICA. It is the one change upstream of a clot, so 0 unless asked for.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    upstream_stasis: float = 0.0
+    circulation: CirculationRanges = Field(default_factory=CirculationRanges)
+    collaterals: CollateralRanges = Field(default_factory=CollateralRanges)
+    clots: ClotRanges = Field(default_factory=ClotRanges)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Occlusion:
+    """A clot, where it sits, and what it leaves.
+
+    Attributes
+    ----------
+    segment, side : as it was asked for.
+    branch, start_mm, length_mm : where its proximal end lies and how long its main course is, head-frame mm.
+    points : (n, 3) centreline of the clot, main course first, head-frame mm.
+    hu, calcified : attenuation of the clot.
+    lumen : share of the lumen that it leaves open; 0 for a complete occlusion.
+    kind : embolus, thrombus, or tandem (one of a cervical and an intracranial clot of the same carotid).
+    collateral : grade 0 to 3 of the hemisphere (of the midline, the worse one).
+    fill : mean contrast beyond the clot relative to the same place without it, at the arterial peak of a
+        usual bolus, 0 to 1.
+    beyond : per branch, (n,) True where blood comes through the clot's place in health, clot included.
     """
 
     segment: Segment
@@ -32,153 +93,153 @@ class Occlusion:
     branch: int
     start_mm: float
     length_mm: float
+    points: Array
+    hu: float
+    calcified: bool
+    lumen: float
+    kind: str
     collateral: int
     fill: float
-    points: npt.NDArray[np.float64]
+    beyond: tuple[Mask, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Flow:
     """State of every artery point of a patient.
 
     Attributes
     ----------
-    fill : per branch, (n,) share of arterial contrast, 0 to 1.
-    clot : per branch, (n,) True where the lumen is clot.
+    delay_s : per branch, (n,) seconds from the aortic root until contrast arrives; infinite where it never
+        does.
+    clot : per branch, (n,) True where the lumen is clot (or, for a partial one, clot and a rim of blood).
+    patent_s : delay without the occlusions, but with the stenoses.
+    occlusions : in the order in which they were asked for.
+    ml_min : mean flow in the middle of each branch, (branches,), in the direction of its points.
+    perfused : flow to the tissue that each branch feeds, of normal, (branches,), 0 to 1.
     """
 
-    fill: tuple[npt.NDArray[np.float64], ...]
-    clot: tuple[npt.NDArray[np.bool_], ...]
+    delay_s: tuple[Array, ...]
+    clot: tuple[Mask, ...]
+    patent_s: tuple[Array, ...]
+    ml_min: Array
+    perfused: Array
     occlusions: tuple[Occlusion, ...] = ()
 
+    def fill(self, curve: Curve, time_s: float) -> tuple[Array, ...]:
+        """Contrast per branch, (n,), as a share of its peak at the aortic root; 0 in a complete clot."""
+        offsets = np.cumsum([0, *(len(d) for d in self.delay_s)])
+        return _split(curve.seen(time_s, np.concatenate(self.delay_s)), offsets)
 
-def patent(tree: Tree) -> Flow:
-    """Contrast everywhere."""
-    return Flow(
-        tuple(np.ones(len(b.points)) for b in tree.branches),
-        tuple(np.zeros(len(b.points), dtype=bool) for b in tree.branches),
-    )
+    def fill_beyond(self, occlusion: Occlusion, curve: Curve, time_s: float) -> float:
+        """Mean contrast beyond one of the clots, relative to the same places without any."""
+        return _fill_beyond(self, occlusion.beyond, curve, time_s)
 
 
 def occlude(
     tree: Tree,
-    flow: Flow,
-    segment: Segment,
-    side: Side,
+    sites: Sequence[tuple[Segment, Side]],
     rng: np.random.Generator,
+    ranges: OcclusionRanges,
     *,
+    healthy: Tree | None = None,
     collateral: int | None = None,
-    length_mm: float | None = None,
 ) -> Flow:
-    """Add one occlusion; the lumen beyond it fills by collaterals or another feeder of the circle of Willis.
+    """Block a patient's arteries; no sites leave them patent.
+
+    Parameters
+    ----------
+    sites : several at once are solved together. A cervical ICA with another site of its side is tandem.
+    rng : circulation, collaterals and clots have generators of their own, spawned from it, so that the patent
+        state does not depend on the sites.
+    healthy : the same branches and points with the radii from before any disease, for which tissue was made;
+        None if `tree` is healthy.
+    collateral : grade of both hemispheres, instead of drawing it.
 
     Raises
     ------
     ValueError
         If this patient has no such segment.
     """
-    options = [i for i, b in enumerate(tree.branches) if b.segment is segment and b.side is side]
-    if not options:
-        raise ValueError(f"this patient has no {side} {segment}")
-    weight = np.array([tree.branches[i].radius.mean() ** 2 for i in options])
-    at = int(rng.choice(options, p=weight / weight.sum()))
-    branch = tree.branches[at]
-    grade = int(rng.integers(4)) if collateral is None else collateral
-    fill = float(rng.uniform(*COLLATERAL_FILL[grade]))
-    length = (
-        float(np.clip(rng.gamma(CLOT_SHAPE, CLOT_SCALE_MM), 3.0, 60.0)) if length_mm is None else length_mm
+    body, small, *own = rng.spawn(2 + len(sites))
+    circulation = Circulation.draw(body, ranges.circulation)
+    stasis = body.random() < ranges.upstream_stasis
+    layout = lay_out(healthy or tree)
+    usual = solve_healthy(tree, layout, circulation)
+    grades = draw_grades(small, ranges.collaterals, collateral)
+    anastomoses = draw_bypass(tree, usual.network, grades, small, ranges.collaterals)
+    if healthy is None:
+        patent = at_rest(usual)
+    else:
+        layout = narrowed(layout, healthy, tree)
+        patent = solve_narrowed(tree, layout, circulation, usual, anastomoses, ranges.collaterals)
+    offsets = layout.offsets
+    clots = [
+        place(tree, *site, r, ranges.clots, tandem=_is_tandem(*site, sites))
+        for site, r in zip(sites, own, strict=True)
+    ]
+    masks = [c.mask(offsets) for c in clots]
+    before = _split(patent.delay, offsets)
+    if not clots:
+        clear = _split(np.zeros(len(patent.delay), dtype=bool), offsets)
+        return Flow(before, clear, before, flow_per_branch(patent), patent.perfused)
+    through = [passed(patent.network, patent.solution, m, patent.bypass) > _THROUGH for m in masks]
+    lumen = np.min([np.where(m, c.lumen, 1.0) for m, c in zip(masks, clots, strict=True)], axis=0)
+    blocked = solve_blocked(tree, layout, lumen, circulation, usual, anastomoses)
+    changed = np.logical_or.reduce([*through, standing(patent, blocked)] if stasis else through)
+    time, clot = np.where(changed, blocked.delay, patent.delay), np.logical_or.reduce(masks)
+    less = np.logical_or.reduceat(np.logical_or.reduce(through), offsets[:-1])
+    perfused = np.where(less, blocked.perfused, patent.perfused)
+    flow = Flow(_split(time, offsets), _split(clot, offsets), before, flow_per_branch(blocked), perfused)
+    found = tuple(
+        _describe(tree, flow, site, c, grades, _split(beyond, offsets))
+        for site, c, beyond in zip(sites, clots, through, strict=True)
     )
-    start = float(rng.uniform(0.0, 0.7)) * branch.length
-    if segment is Segment.ICA_CERVICAL:
-        start, length = float(rng.uniform(0, 8)), length + float(rng.uniform(20, 60))
-    beyond = _distance_beyond(tree, at, start, rng)
-    fills, clots = [f.copy() for f in flow.fill], [c.copy() for c in flow.clot]
-    rise = float(rng.uniform(5, 40)) if rng.random() < 0.5 else 1e-3
-    pieces = []
-    for i, (distance, on_path) in beyond.items():
-        inside = (distance >= 0) & (distance < length) & on_path
-        after = (distance >= 0) & ~inside
-        # Leptomeningeal collaterals fill backwards: the lumen next to the clot fills last.
-        reach = np.clip(0.35 + 0.65 * np.clip(distance - length, 0, None) / rise, 0, 1)
-        supply = _other_feeder(tree, flow, at, i, rng)
-        value = np.maximum(fill * reach, supply)
-        fills[i] = np.where(after, np.minimum(fills[i], value), fills[i])
-        fills[i][inside] = 0.0
-        clots[i] |= inside
-        pieces.append(tree.branches[i].points[inside])
-    clot = Occlusion(segment, side, at, start, length, grade, fill, np.concatenate(pieces))
-    return Flow(tuple(fills), tuple(clots), (*flow.occlusions, clot))
+    return replace(flow, occlusions=found)
 
 
-def _distance_beyond(
-    tree: Tree, at: int, start: float, rng: np.random.Generator
-) -> dict[int, tuple[npt.NDArray[np.float64], bool]]:
-    """Distance (mm) of every downstream point from the clot's beginning, and whether clot may run into it."""
-    found = {at: (_arc(tree.branches[at]) - start, True)}
-    order = list(range(len(tree.branches)))
-    for i in order:
-        b = tree.branches[i]
-        if b.name == "AComA" or b.name == "PComA":
-            continue
-        feeders = [(b.parent, b.parent_point)] if b.parent >= 0 else []
-        if b.name == "BA":  # both vertebral arteries open into it
-            feeders = [
-                (j, len(v.points) - 1) for j, v in enumerate(tree.branches) if v.joins == i and j in found
-            ]
-        for parent, point in feeders:
-            if parent in found and i not in found and found[parent][0][point] >= 0:
-                along = found[parent][0][point] + _arc(b)
-                continues = point >= len(tree.branches[parent].points) - 2
-                found[i] = (
-                    along,
-                    found[parent][1] and continues and bool(rng.random() < 0.75 or b.name in _MAIN),
-                )
-    return found
-
-
-_MAIN = frozenset({"ICA-I", "ICA-T", "M1", "M2i", "A2", "P2", "BA", "M3s", "M3i", "M3a"})
-"""Branches into which a clot that fills their parent's end always runs on."""
-
-
-def _other_feeder(tree: Tree, flow: Flow, occluded: int, target: int, rng: np.random.Generator) -> float:
-    """Contrast that reaches a branch by the circle of Willis although its parent is blocked."""
-    clot, b = tree.branches[occluded], tree.branches[target]
-    opposite = b.side.mirrored
-    carotid = clot.segment in (Segment.ICA_CERVICAL, Segment.ICA_INTRACRANIAL)
-    if b.name in ("A2", "pericallosal", "callosomarginal", "frontopolar") and clot.segment is not Segment.A2:
-        across = tree.find("A1", opposite)
-        joined = tree.find("AComA", Side.LEFT) >= 0 and across >= 0
-        return (
-            0.9
-            if joined and tree.branches[across].radius.mean() > 0.6 and flow.fill[across].min() > 0.5
-            else 0.0
-        )
-    if clot.segment is Segment.V4 and b.segment is not Segment.V4:
-        across = tree.find("V4", clot.side.mirrored)
-        return (
-            1.0
-            if across >= 0 and tree.branches[across].radius.mean() > 0.8 and flow.fill[across].min() > 0.5
-            else 0.0
-        )
-    if clot.segment in (Segment.BASILAR, Segment.P1, Segment.V4) and b.name in ("P2", "P3", "P3t", "P1"):
-        comm = tree.find("PComA", b.side)
-        return 0.85 if comm >= 0 and tree.branches[comm].radius.mean() > 0.65 else 0.0
-    if carotid and target != occluded and b.segment is not Segment.ICA_INTRACRANIAL:
-        # One draw per patient and clot: the circle either reaches the terminus or it does not.
-        return 0.85 if _circle_open(tree, clot.side) else 0.0
-    return 0.0
-
-
-def _circle_open(tree: Tree, side: Side) -> bool:
-    here, across = tree.find("A1", side), tree.find("A1", side.mirrored)
-    comm = tree.find("PComA", side)
-    by_front = (
-        min(here, across, tree.find("AComA", Side.LEFT)) >= 0
-        and min(tree.branches[here].radius.mean(), tree.branches[across].radius.mean()) > 0.75
+def _describe(
+    tree: Tree,
+    flow: Flow,
+    site: tuple[Segment, Side],
+    clot: Clot,
+    grades: dict[Side, int],
+    beyond: tuple[Mask, ...],
+) -> Occlusion:
+    segment, side = site
+    curve = usual_curve()
+    return Occlusion(
+        segment=segment,
+        side=side,
+        branch=clot.branch,
+        start_mm=clot.start_mm,
+        length_mm=clot.length_mm,
+        points=clot.points(tree),
+        hu=clot.hu,
+        calcified=clot.calcified,
+        lumen=clot.lumen,
+        kind=clot.kind,
+        collateral=grades.get(side, min(grades.values())),
+        fill=_fill_beyond(flow, beyond, curve, curve.peak_s + REFERENCE_DELAY_S),
+        beyond=beyond,
     )
-    return by_front or (comm >= 0 and tree.branches[comm].radius.mean() > 0.9)
 
 
-def _arc(b: Branch) -> npt.NDArray[np.float64]:
-    steps = np.linalg.norm(np.diff(b.points, axis=0), axis=1)
-    return np.concatenate([[0.0], np.cumsum(steps)])
+def _fill_beyond(flow: Flow, beyond: tuple[Mask, ...], curve: Curve, time_s: float) -> float:
+    late, usual, clot, here = (
+        np.concatenate(parts) for parts in (flow.delay_s, flow.patent_s, flow.clot, beyond)
+    )
+    here = here & ~clot.astype(bool)
+    if not here.any():
+        return 0.0
+    now, normal = curve.seen(time_s, late[here]), curve.seen(time_s, usual[here])
+    return float(np.clip(now.sum() / max(float(normal.sum()), 1e-9), 0.0, 1.0))
+
+
+def _is_tandem(segment: Segment, side: Side, sites: Sequence[tuple[Segment, Side]]) -> bool:
+    """Whether a site is one of a cervical and an intracranial pair of one carotid."""
+    same = {s for s, where in sites if where is side and s in _CAROTID}
+    return segment in same and Segment.ICA_CERVICAL in same and len(same) > 1
+
+
+def _split(flat: npt.NDArray[T], offsets: npt.NDArray[np.int64]) -> tuple[npt.NDArray[T], ...]:
+    return tuple(flat[a:b] for a, b in pairwise(offsets.tolist()))

@@ -1,252 +1,169 @@
-"""One random unenhanced head: an atlas sharpened, deformed and given HU, on a head-frame grid."""
+"""One random head without contrast: its recipe, and its tissue at the points of any lattice."""
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import torch
+from pydantic import BaseModel, ConfigDict
 
-from lvo.phantom.atlas import Atlas, load_atlas
-from lvo.phantom.deformation import Deformation, sample_deformation
-from lvo.phantom.neck import NeckShape, draw_neck, sample_neck
+from lvo.phantom.brain import BrainRanges, BrainShape, draw_brain, sample_brain
+from lvo.phantom.canvas import Canvas, Where
+from lvo.phantom.chest import ChestRanges, ChestShape, draw_chest, sample_chest
+from lvo.phantom.deformation import Deformation, DeformationRanges, Field, sample_deformation
+from lvo.phantom.dura import DuraRanges, DuraShape, draw_dura, sample_dura
+from lvo.phantom.face import FaceRanges, FaceShape, draw_face, sample_face
+from lvo.phantom.lattice import Levels, Thinned
+from lvo.phantom.neck import NeckRanges, NeckShape, draw_neck, sample_neck
+from lvo.phantom.scalp import ScalpRanges, ScalpShape, draw_scalp, sample_scalp
+from lvo.phantom.skull import VaultRanges, VaultShape, draw_vault, sample_vault
+from lvo.phantom.skull_base import BaseRanges, BaseShape, draw_base, sample_base
 
-F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
+Shape = tuple[int, int, int]
+_CHUNK = 1_600_000
+"""Voxels that are drawn at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class HeadModel:
-    """One synthetic head without contrast.
+class HeadRanges(BaseModel):
+    """How heads differ; ages as in series of patients with acute stroke (mean 70, sd 14 years)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    age_mean_sd: tuple[float, float] = (70.0, 14.0)
+    age_limits: tuple[float, float] = (18.0, 98.0)
+    deformation: DeformationRanges = DeformationRanges()
+    brain: BrainRanges = BrainRanges()
+    dura: DuraRanges = DuraRanges()
+    scalp: ScalpRanges = ScalpRanges()
+    vault: VaultRanges = VaultRanges()
+    base: BaseRanges = BaseRanges()
+    face: FaceRanges = FaceRanges()
+    neck: NeckRanges = NeckRanges()
+    chest: ChestRanges = ChestRanges()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """The recipe of one head: numbers from which every voxel follows.
 
     Attributes
     ----------
-    hu : float32, shape (z, y, x), HU
-    bone : float32, same shape: share of bone, 0 to 1.
-    brain : float32, same shape: share of what lies inside the dura (grey, white, CSF), 0 to 1.
-    affine : float64, shape (4, 4), array index (k, j, i) to head-frame (x, y, z), mm.
-    deformation : the map behind `warp`.
+    age : years
+    deformation : canonical head to this one.
+    flipped : True for the mirror image of what the shapes say; `deformation` is mirrored already.
     """
 
-    hu: F32
-    bone: F32
-    brain: F32
-    affine: F64
+    age: float
     deformation: Deformation
+    brain: BrainShape
+    dura: DuraShape
+    scalp: ScalpShape
+    vault: VaultShape
+    base: BaseShape
+    face: FaceShape
+    neck: NeckShape
+    chest: ChestShape
+    flipped: bool = False
 
     def warp(self, points: npt.ArrayLike) -> F64:
         """Where canonical anatomical points (n, 3) lie in this head, head-frame mm, shape (n, 3)."""
         return self.deformation.from_canonical(points)
 
+    def where(self, affine: F64, shape: Shape, device: torch.device | None = None) -> Where:
+        """Canonical coordinates of a lattice's points, as recipes know them: not mirrored where `flipped`."""
+        k, j, i = (np.arange(n, dtype=np.float64) for n in shape)
+        x, y, z = self.deformation.field(affine, shape, device).at((k, j, i))
+        return Where(-x if self.flipped else x, y, z)
 
-def sample_head(
-    rng: np.random.Generator,
-    spacing_mm: float = 1.5,
-    below_mm: float | None = None,
-    half_width_mm: float = 96.0,
-    roughness_mm: float = 2.5,
-) -> HeadModel:
-    """Draw one head.
+    def mirrored(self) -> Head:
+        """The mirror image of this head: x to -x."""
+        return replace(self, deformation=self.deformation.mirrored(), flipped=not self.flipped)
+
+
+def sample_head(rng: np.random.Generator, ranges: HeadRanges | None = None, age: float | None = None) -> Head:
+    """Draw the recipe of one head.
 
     Parameters
     ----------
     rng : numpy Generator
-    spacing_mm : voxel size of the grid, mm
-    below_mm : how far neck and chest go on below the atlas, 0 to 350 mm; None draws it.
-    half_width_mm : half of the grid's extent along x, mm; shoulders need more than the head's 96.
-    roughness_mm : sd of the smooth deformation, mm
+    ranges : how heads differ
+    age : years; None draws it.
+    """
+    r = ranges or HeadRanges()
+    years = float(np.clip(rng.normal(*r.age_mean_sd), *r.age_limits)) if age is None else float(age)
+    # Parts have generators of their own, so that a change to one leaves the others as they are.
+    own = rng.spawn(9)
+    return Head(
+        age=years,
+        deformation=sample_deformation(own[0], r.deformation),
+        brain=sample_brain(own[1], r.brain, years),
+        dura=sample_dura(own[2], r.dura, years),
+        scalp=sample_scalp(own[3], r.scalp, years),
+        vault=sample_vault(own[4], r.vault, years),
+        base=sample_base(own[5], r.base, years),
+        face=sample_face(own[6], r.face, years),
+        neck=sample_neck(own[7], r.neck, years),
+        chest=sample_chest(own[8], r.chest, years),
+    )
+
+
+def draw_head(head: Head, affine: F64, shape: Shape, device: torch.device | None = None) -> Canvas:
+    """Tissue at every point of a lattice.
+
+    Parameters
+    ----------
+    head : what to draw
+    affine : (4, 4), array index (k, j, i) to head-frame (x, y, z) of this individual, mm; may be oblique.
+    shape : (z, y, x) of the lattice
+    device : of the tensors; None is the CPU. There the lattice is drawn in slabs, to bound the memory.
 
     Returns
     -------
-    HeadModel
-        Grid along x, y, z of the head frame, from `below_mm` under the skull base to over the vertex.
+    Canvas
+        Float32 tensors of `shape`.
 
     Raises
     ------
     lvo.phantom.atlas.AtlasMissing
         When the atlas package is not installed.
     """
-    atlas = load_atlas()
-    below = float(rng.uniform(0, 350)) if below_mm is None else float(below_mm)
-    deformation = sample_deformation(rng, roughness_mm)
-    extra = 0.5 * max(half_width_mm - 96.0, 0.0)  # a chest is deeper than a head, as shoulders are wider
-    size = (-half_width_mm, -100.0 - extra, atlas.bottom - below), (half_width_mm, 140.0 + extra, 152.0)
-    x, y, z = (np.arange(a, b + 1e-6, spacing_mm) for a, b in zip(*size, strict=True))
-    where = deformation.on_grid(z, y, x)
-    channels = canonical_head(rng, atlas)
-    hu, bone, brain = (np.empty(where.shape[1:], np.float32) for _ in range(3))
-    # Atlas and neck are drawn to either side of the lowest slice, with one atlas voxel of overlap.
-    split = int(np.searchsorted(z, atlas.bottom - 25))
-    index = ((where[::-1, split:] - atlas.affine[2::-1, 3].reshape(3, 1, 1, 1)) / 1.5).astype(np.float32)
-    for out, channel, fill in zip((hu, bone, brain), channels, (-1000.0, 0.0, 0.0), strict=True):
-        out[split:] = _sample(channel, index, fill)
-    shape = sample_neck(rng)
-    low = where[2].min(axis=(1, 2)) < atlas.bottom + 1.5
-    if low.any():
-        _add_neck(rng, atlas, where[:, low], shape, low, (hu, bone, brain))
-    affine = np.zeros((4, 4))
-    affine[0, 2] = affine[1, 1] = affine[2, 0] = spacing_mm
-    affine[:, 3] = (x[0], y[0], z[0], 1.0)
-    return HeadModel(hu, bone, brain, affine, deformation)
+    device = device or torch.device("cpu")
+    field = head.deformation.field(affine, shape, device)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    factor = Thinned.of(shape, spacing).factors[0]
+    rows = shape[0]
+    if device.type == "cpu":
+        rows = min(rows, max(1, _CHUNK // (shape[1] * shape[2] * factor)) * factor)
+    slabs = [
+        _draw_slab(head, field, spacing, first, (min(rows, shape[0] - first), *shape[1:]))
+        for first in range(0, shape[0], rows)
+    ]
+    if len(slabs) == 1:
+        return slabs[0]
+    names = ("hu", "uptake", "bone", "grey", "white", "csf")
+    return Canvas(*(torch.cat([getattr(slab, name) for slab in slabs]) for name in names))
 
 
-def _sample(channel: F32, index: F32, fill: float) -> F32:
-    """Trilinear values at (3, ...) array indices; the top, front and sides go on into `fill`."""
-    # order 1 with mode "constant" would darken the outermost half voxel, which is air here anyway
-    out: F32 = ndimage.map_coordinates(channel, index, order=1, mode="constant", cval=fill)
-    return out
+def _draw_slab(head: Head, field: Field, spacing: F64, first: int, shape: Shape) -> Canvas:
+    """Tissue in the slices from `first` on."""
+    levels = Levels.of(shape, spacing, lambda i: _unflipped(head, field, (i[0] + first, i[1], i[2])))
+    where = levels.where
+    canvas = Canvas.of_air(where)
+    draw_scalp(head.scalp, levels, canvas, head.vault.thickness)
+    draw_brain(head.brain, levels, canvas)
+    draw_dura(head.dura, head.brain, levels, canvas)
+    draw_neck(head.neck, where, canvas)
+    draw_chest(head.chest, where, canvas)
+    depth = draw_vault(head.vault, where, canvas)
+    draw_base(head.base, where, canvas)
+    draw_face(head.face, where, canvas, depth)
+    return canvas
 
 
-def _add_neck(
-    rng: np.random.Generator,
-    atlas: Atlas,
-    where: F32,
-    shape: NeckShape,
-    low: npt.NDArray[np.bool_],
-    out: tuple[F32, F32, F32],
-) -> None:
-    """Draw the neck into the slices that reach below the atlas, in place."""
-    x, y, z = where
-    outline = _outline(atlas)
-    rows = (y - atlas.affine[1, 3]) / atlas.affine[1, 1]
-    columns = (x - atlas.affine[0, 3]) / atlas.affine[0, 2]
-    distance = ndimage.map_coordinates(outline, [rows, columns], order=1, mode="nearest")
-    noise = _noise_like(rng, x.shape, 4)
-    hu, bone = draw_neck(x, y, z, shape, distance, noise, atlas.bottom)
-    own = np.clip((atlas.bottom + 1.5 - z) / 1.5, 0, 1)
-    for target, new in zip(out, (hu, bone, np.zeros_like(hu)), strict=True):
-        target[low] = np.where(
-            own > 0, own * new + (1 - own) * np.where(own < 1, target[low], 0), target[low]
-        )
-
-
-@functools.lru_cache(maxsize=2)
-def _outline(atlas_or_none: Atlas | None = None) -> F32:
-    """Signed distance to the skin in the atlas' lowest slice, mm, shape (y, x), negative inside."""
-    atlas = atlas_or_none or load_atlas()
-    inside = ndimage.binary_fill_holes(atlas.probability[5, 0] < 0.5)
-    step = float(atlas.affine[1, 1])
-    outer = ndimage.distance_transform_edt(~inside) - ndimage.distance_transform_edt(inside)
-    return np.asarray(outer * step, dtype=np.float32)
-
-
-# ----------------------------------------------------------------------------- the canonical head
-
-
-def canonical_head(rng: np.random.Generator, atlas: Atlas) -> tuple[F32, F32, F32]:
-    """HU, bone and brain of one undeformed head on the atlas grid, each float32, shape (z, y, x)."""
-    p = _sharpen(rng, atlas)
-    grey, white, csf, bone, soft, _air = p
-    u = rng.uniform
-    z, y, x = _coordinates(atlas)
-    eye = _ball(x, y, z, (33, -57, -4), 19)
-    hu = -1000.0 * p[5]
-    hu += grey * u(33, 42) + white * u(25, 34) + csf * np.where(eye > 0.3, u(8, 25), u(0, 15))
-    hu += bone * _bone_hu(rng, atlas, x, y, z)
-    hu += soft * _soft_hu(rng, atlas, x, y, z)
-    brain = (grey + white + csf) * (1 - np.clip(2 * eye, 0, 1))
-    return hu.astype(np.float32), bone, brain.astype(np.float32)
-
-
-def _sharpen(rng: np.random.Generator, atlas: Atlas) -> F32:
-    """Make an individual of the average: a power on the odds, with smooth noise where bone meets air."""
-    p = atlas.probability
-    power = rng.uniform(1.6, 3.0)
-    logits = power * _log_probability(atlas)
-    shape = p.shape[1:]
-    coarse, fine = _noise_like(rng, shape, 6), _noise_like(rng, shape, 2)
-    # The vault is thin and blurred by averaging and needs help; the skull base is thick enough as it is.
-    vault = np.clip((_coordinates(atlas)[0] + 10) / 20, 0, 1)
-    logits[3] += rng.uniform(0.1, 1.1) * vault + rng.uniform(-1.2, 0) * (1 - vault)
-    logits[3] += 0.5 * coarse + 0.5 * fine
-    logits[4] += rng.uniform(-0.3, 0.3) - 0.4 * coarse
-    # Air cells and sinuses vary most: from sclerotic to widely pneumatised.
-    cells = (atlas.skin_depth > 6) | (_ethmoid(atlas) > 0.3)
-    logits[5] += np.where(cells, rng.uniform(-1.5, 2.0) + 1.6 * fine, 0)
-    logits[:3] += rng.normal(0, 0.25, (3, 1, 1, 1))
-    logits -= logits.max(axis=0)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(axis=0)
-    return logits
-
-
-@functools.lru_cache(maxsize=2)
-def _log_probability(atlas: Atlas) -> F32:
-    """Log of the map, the ethmoid cells given the air that averaging took from them."""
-    p = atlas.probability.copy()
-    moved = 0.55 * _ethmoid(atlas) * p[3]
-    p[3] -= moved
-    p[5] += moved
-    return np.asarray(np.log(p + 1e-4), dtype=np.float32)
-
-
-@functools.lru_cache(maxsize=2)
-def _ethmoid(atlas: Atlas) -> F32:
-    """Soft mask of the ethmoid and the nose, 1 in the middle."""
-    z, y, x = _coordinates(atlas)
-    square = (x / 14) ** 2 + ((y + 42) / 26) ** 2 + ((z + 8) / 20) ** 2
-    return np.clip(2 - 2 * square, 0, 1).astype(np.float32)
-
-
-@functools.lru_cache(maxsize=2)
-def _coordinates(atlas: Atlas) -> tuple[F32, F32, F32]:
-    """Open head-frame coordinate grids z, y, x of the atlas, mm."""
-    n = atlas.probability.shape[1:]
-    z, y, x = (atlas.affine[2 - a, 3] + np.arange(n[a]) * atlas.affine[2 - a, a] for a in range(3))
-    grids = np.ix_(z.astype(np.float32), y.astype(np.float32), x.astype(np.float32))
-    return grids[0], grids[1], grids[2]
-
-
-def _ball(x: F32, y: F32, z: F32, centre: tuple[float, float, float], radius: float) -> F32:
-    """A soft ball on both sides of the midline, 1 in its middle."""
-    square = (np.abs(x) - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2
-    return np.asarray(np.exp(-square / radius**2), dtype=np.float32)
-
-
-def _bone_hu(rng: np.random.Generator, atlas: Atlas, x: F32, y: F32, z: F32) -> F32:
-    """Cortex outside, marrow inside, dense petrous pyramids, and texture."""
-    u = rng.uniform
-    shape = atlas.bone_depth.shape
-    texture = _noise_like(rng, shape, 2)
-    marrow = np.clip((atlas.bone_depth + 0.7 * texture - u(1.5, 4.0)) / 1.5, 0, 1)
-    cortex_hu, marrow_hu = u(900, 1500), u(180, 600)
-    hu = cortex_hu + marrow * (marrow_hu - cortex_hu)
-    petrous = np.maximum(_ball(x, y, z, (36, 30, -10), 16), _ball(x, y, z, (24, 22, -12), 12))
-    hu += petrous * (u(900, 1700) - hu) * np.clip(1.1 + 0.5 * texture, 0, 1)
-    hu += 120 * texture * u(0.5, 2.0)
-    # Thin plates of the face and the ethmoid are blurred in the atlas and weaker in a scan.
-    face = np.clip((-y - 20) / 30, 0, 1) * np.clip((8 - z) / 20, 0, 1)
-    hu *= 1 - face * u(0.2, 0.55)
-    return np.clip(hu, 100, 2200).astype(np.float32)
-
-
-def _soft_hu(rng: np.random.Generator, atlas: Atlas, x: F32, y: F32, z: F32) -> F32:
-    """Skin, fat and muscle: fat under the skin and in the orbits, muscle deep and behind."""
-    u = rng.uniform
-    noise = _noise_like(rng, atlas.skin_depth.shape, 4)
-    depth = atlas.skin_depth
-    muscle = np.clip(0.45 + 0.5 * noise + np.clip((-z - 10) / 30, 0, 1) * 0.5, 0, 1)
-    muscle = np.where(depth < u(2.0, 3.5), 0.85, muscle)
-    orbit = _ball(x, y, z, (28, -42, -2), 20) * (depth > 4)
-    muscle = muscle * (1 - np.clip(1.6 * orbit, 0, 1) * np.clip(0.9 - 0.35 * noise, 0, 1))
-    fat = u(-115, -70)
-    return np.asarray(fat + muscle * (u(35, 65) - fat), dtype=np.float32)
-
-
-@functools.lru_cache(maxsize=4)
-def _noise_block(voxels: int) -> F32:
-    """A periodic block of smooth unit noise; heads take shifted and flipped parts of it."""
-    white = np.random.default_rng(voxels).normal(size=(192, 192, 192)).astype(np.float32)
-    smooth = ndimage.gaussian_filter(white, voxels / 2.0, mode="wrap")
-    return np.asarray(smooth / smooth.std(), dtype=np.float32)
-
-
-def _noise_like(rng: np.random.Generator, shape: tuple[int, ...], voxels: int) -> F32:
-    """Smooth unit noise with a correlation length of about `voxels`."""
-    block = _noise_block(voxels)
-    block = block[tuple(slice(None, None, int(s)) for s in rng.choice([-1, 1], 3))]
-    start = rng.integers(0, 192, 3)
-    index = [np.mod(s + np.arange(n), 192) for s, n in zip(start, shape, strict=True)]
-    return block[np.ix_(*index)]
+def _unflipped(head: Head, field: Field, index: tuple[F64, F64, F64]) -> Where:
+    """Canonical coordinates for recipes, which know nothing of a mirror."""
+    x, y, z = field.at(index)
+    return Where(-x if head.flipped else x, y, z)

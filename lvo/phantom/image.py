@@ -1,27 +1,34 @@
-"""Image a patient on a lattice: HU as a scanner would measure them, and the truth in the same voxels."""
+"""Image a patient on a lattice: HU as a perfect scanner would measure them, and the truth in the same voxels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
-from scipy import ndimage
+import torch
+from torch import Tensor
+from torch.nn import functional
 
-from lvo.anatomy import SITES
-from lvo.phantom.head import HeadModel
+from lvo.phantom.bolus import Bolus
+from lvo.phantom.canvas import Canvas, Where
+from lvo.phantom.head import draw_head
+from lvo.phantom.lesions import draw_lesions
+from lvo.phantom.metal import draw_metal
+from lvo.phantom.paint import Painted, label_of, paint
 from lvo.phantom.patient import Patient
-from lvo.phantom.tree import STEP_MM, Branch
+from lvo.phantom.tree import Branch
+from lvo.phantom.xray import scale_calcium
 
-F32 = npt.NDArray[np.float32]
 Affine = npt.NDArray[np.float64]
-
-OTHER_ARTERY = len(SITES) + 1
-VEIN = len(SITES) + 2
-SITE_INDEX = {site: i + 1 for i, site in enumerate(SITES)}
-"""Label of every reportable site in `Truth.vessel`; 0 is background."""
+Array = npt.NDArray[np.float64]
+Shape = tuple[int, int, int]
+_CISTERN_MM, _CANAL_MM = 1.3, 0.9
+"""Width of fluid round the arteries of the base, and of soft tissue round an artery in bone."""
+_CISTERNS = frozenset({"ICA-I", "ICA-T", "M1", "A1", "A2", "P1", "P2", "BA", "V4", "PComA", "AComA"})
+_CANALS = frozenset({"ICA-I", "V4", "VA", "ophthalmic"})
+_CSF_HU, _WALL_HU, _VEIN_EXCESS_HU = 8.0, 45.0, 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,190 +36,259 @@ class Lattice:
     """Where voxels are: affine maps array index (k, j, i) to head-frame mm, orthogonal axes."""
 
     affine: Affine
-    shape: tuple[int, int, int]
-
-    def local(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Fractional array indices (k, j, i) of head-frame points, (n, 3)."""
-        inverse = np.linalg.inv(self.affine)
-        return np.asarray(points @ inverse[:3, :3].T + inverse[:3, 3])
+    shape: Shape
 
     @property
-    def steps(self) -> npt.NDArray[np.float64]:
+    def steps(self) -> Array:
         """Head-frame mm per voxel along (z, y, x) array axes."""
         return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
 
+    def slab(self, first: int, last: int) -> Lattice:
+        """Slices first to last."""
+        affine = self.affine.copy()
+        affine[:3, 3] += affine[:3, 0] * first
+        return Lattice(affine, (last - first, *self.shape[1:]))
 
-@dataclass(frozen=True, slots=True)
+    def coarser(self, step_mm: float) -> Lattice:
+        """A lattice between the same corners with steps of about `step_mm`; no finer than this one."""
+        counts = [
+            max(2, min(n, int(np.ceil((n - 1) * s / step_mm)) + 1))
+            for n, s in zip(self.shape, self.steps, strict=True)
+        ]
+        affine = self.affine.copy()
+        affine[:3, :3] *= [(n - 1) / (c - 1) for n, c in zip(self.shape, counts, strict=True)]
+        return Lattice(affine, (counts[0], counts[1], counts[2]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """What is in every voxel, arrays (z, y, x).
+    """What is in every voxel; tensors (z, y, x).
 
     Attributes
     ----------
-    cover : share of the voxel that is vessel lumen, 0 to 1.
-    vessel : uint8, SITE_INDEX of the vessel with the largest share, OTHER_ARTERY, VEIN or 0.
-    fill : share of arterial contrast in it, 0 to 1 (1 outside arteries).
-    clot : True where the lumen is clot.
+    cover : float32, share of the voxel that is lumen of an artery or vein, 0 to 1.
+    vessel : uint8, number in `lvo.phantom.vessels.LABELS`, or 0.
+    fill : float32, contrast relative to the artery's usual, 0 to 1; 1 outside arteries.
+    clot : bool, where the lumen is clot.
     """
 
-    cover: F32
-    vessel: npt.NDArray[np.uint8]
-    fill: F32
+    cover: Tensor
+    vessel: Tensor
+    fill: Tensor
+    clot: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tubes:
+    """All lumina of a patient and what is in them, point by point.
+
+    Attributes
+    ----------
+    arteries, veins : branches to paint; aneurysms are among the arteries.
+    artery_hu, vein_hu : (points,) of all points of the branches, counted through.
+    fill : (points,) contrast of the arteries' points relative to what they would have without a clot.
+    clot : (points,) where the arteries' lumen is clot.
+    """
+
+    arteries: tuple[Branch, ...]
+    veins: tuple[Branch, ...]
+    artery_hu: Array
+    vein_hu: Array
+    fill: Array
     clot: npt.NDArray[np.bool_]
+
+
+def tubes(patient: Patient, bolus: Bolus | None) -> Tubes:
+    """The lumina of a patient.
+
+    Parameters
+    ----------
+    bolus : at the moment of the scan; None without contrast.
+    """
+    flow, sacs = patient.flow, patient.disease.sacs
+    blood = patient.bolus.blood
+    seen = patient.bolus if bolus is None else bolus
+    delay, usual, clot = (
+        np.concatenate([*parts, *(np.full(len(s.points), parts[s.parent][s.parent_point]) for s in sacs)])
+        for parts in (flow.delay_s, flow.patent_s, flow.clot)
+    )
+    gained, normal = (seen.artery_hu(d) - blood for d in (delay, usual))
+    fill = np.clip(gained / np.maximum(normal, 1e-6), 0, 1)
+    artery = blood + (gained if bolus is not None else 0.0)
+    artery = np.broadcast_to(artery, delay.shape).copy()
+    arteries = patient.arteries.branches
+    sizes = sum(len(b.points) for b in arteries)
+    for o in sorted(flow.occlusions, key=lambda o: -sum(int(b.sum()) for b in o.beyond)):
+        own = np.zeros(len(delay), bool)
+        own[:sizes] = np.concatenate(o.beyond) & np.concatenate(flow.clot)
+        artery[own] = o.hu + o.lumen * (artery[own] - o.hu)
+    fill[clot] = 0.0
+    veins = patient.veins.branches
+    levels = [blood + _VEIN_EXCESS_HU if bolus is None else _vein_hu(patient, bolus, b) for b in veins]
+    vein = np.repeat(levels, [len(b.points) for b in veins])
+    return Tubes((*arteries, *sacs), veins, artery, vein, fill, clot.astype(bool))
+
+
+def _vein_hu(patient: Patient, bolus: Bolus, b: Branch) -> float:
+    level = bolus.vein_hu(b.structure)
+    for s in patient.disease.shunts:
+        if s.vein == b.structure and b.side in (s.side, b.side.MIDLINE):
+            level = max(level, bolus.blood + s.fill * (bolus.artery - bolus.blood))
+    return level
+
+
+def draw_tissue(
+    patient: Patient, lattice: Lattice, device: torch.device, head: tuple[Canvas, Where] | None = None
+) -> Canvas:
+    """Head and lesions, arteries' cisterns and canals cleared, without vessels.
+
+    Parameters
+    ----------
+    head : the patient's head as it has been drawn on this lattice, and where that is; it is drawn on.
+    """
+    place = lattice.affine, lattice.shape, device
+    canvas = head[0] if head else draw_head(patient.head, *place)
+    if patient.lesions:
+        draw_lesions(patient.lesions, head[1] if head else patient.head.where(*place), canvas)
+    _clear(patient, lattice, canvas, device)
+    return canvas
+
+
+def _clear(patient: Patient, lattice: Lattice, canvas: Canvas, device: torch.device) -> None:
+    """Fluid round the arteries of the base instead of brain, soft tissue round those in bone."""
+    edge = float(np.hypot(1.0, lattice.steps.mean()))
+    branches = patient.arteries.branches
+    for names, widen, hu, parts in (
+        (_CISTERNS, _CISTERN_MM, _CSF_HU, ("grey", "white")),
+        (_CANALS, _CANAL_MM, _WALL_HU, ("bone",)),
+    ):
+        chosen = [b for b in branches if b.structure in names]
+        found = paint(chosen, lattice.affine, lattice.shape, device, edge_mm=edge, widen_mm=widen)
+        at = found.voxel
+        flat = {name: getattr(canvas, name).view(-1) for name in ("hu", "uptake", *parts)}
+        share = found.share * torch.stack([flat[name][at] for name in parts]).sum(0).clamp(max=1)
+        flat["hu"][at] += share * (hu - flat["hu"][at])
+        flat["uptake"][at] *= 1 - share
+        for name in parts:
+            flat[name][at] *= 1 - found.share
 
 
 def image_patient(
     patient: Patient,
     lattice: Lattice,
-    rng: np.random.Generator,
+    bolus: Bolus | None,
     *,
-    contrast: bool = True,
+    kvp: float = 120.0,
     psf_mm: float = 0.8,
-    noise_hu: float = 12.0,
-    noise_grain_mm: float = 0.8,
-) -> tuple[F32, Truth]:
-    """HU and truth of a CTA (or, without contrast, an NCCT) on a lattice.
+    tissue_mm: float = 1.0,
+    device: torch.device | str = "cpu",
+) -> tuple[Tensor, Truth]:
+    """HU and truth on a lattice, without noise and artefacts.
 
     Parameters
     ----------
+    bolus : at the moment of the scan; None without contrast.
     psf_mm : width over which a vessel's edge is blurred, besides the voxel itself.
-    noise_hu, noise_grain_mm : standard deviation of the noise and its correlation length.
+    tissue_mm : step of the lattice on which tissue is drawn, if this one is finer.
 
     Returns
     -------
-    hu : float32, shape ``lattice.shape``
-    truth : in the same voxels
+    hu : float32 tensor (z, y, x).
+    truth : in the same voxels.
     """
-    hu = tissue_on(patient.head, lattice)
-    truth = _draw_vessels(patient, lattice, hu, contrast=contrast, psf_mm=psf_mm)
-    for cover, value in _stamps(
-        patient.plaque.points, patient.plaque.radius, patient.plaque.hu, lattice, psf_mm
-    ):
-        box, share = cover
-        hu[box] += share * (value - hu[box])
-    add_noise(hu, rng, noise_hu, noise_grain_mm / lattice.steps)
-    return hu, truth
+    where = torch.device(device)
+    hu = tissue_hu(patient, lattice, bolus, kvp, tissue_mm=tissue_mm, device=where)
+    lumina = tubes(patient, bolus)
+    return hu, truth_of(lumina, draw_vessels(hu, patient, lattice, lumina, psf_mm))
 
 
-def tissue_on(head: HeadModel, lattice: Lattice, channel: F32 | None = None, fill: float = -1000.0) -> F32:
-    """The head's unenhanced HU (or another of its maps) on a lattice, trilinear."""
-    source = head.hu if channel is None else channel
-    to_source = np.linalg.inv(head.affine) @ lattice.affine  # lattice index -> source index, (k, j, i) order
-    flip = np.eye(3)[::-1]
-    image = sitk.GetImageFromArray(source)
-    move = sitk.AffineTransform(3)
-    move.SetMatrix((flip @ to_source[:3, :3] @ flip).ravel().tolist())
-    move.SetTranslation((flip @ to_source[:3, 3]).tolist())
-    size = [int(n) for n in lattice.shape[::-1]]
-    out = sitk.Resample(
-        image, size, move, sitk.sitkLinear, (0, 0, 0), (1, 1, 1), np.eye(3).ravel().tolist(), fill
-    )
-    return sitk.GetArrayFromImage(out).astype(np.float32, copy=False)
-
-
-def _draw_vessels(patient: Patient, lattice: Lattice, hu: F32, *, contrast: bool, psf_mm: float) -> Truth:
-    """Paint veins, then arteries, into `hu` in place."""
-    shape = lattice.shape
-    cover, fill = np.zeros(shape, np.float32), np.ones(shape, np.float32)
-    vessel, clot = np.zeros(shape, np.uint8), np.zeros(shape, bool)
-    lumen = np.zeros(shape, np.float32)
-    bolus = patient.bolus
-    for b in patient.veins.branches:
-        level = bolus.cavernous if b.name == "cavernous sinus" else bolus.vein
-        value = np.full(len(b.points), level if contrast else bolus.blood + 8)
-        for box, won, pick, share in _strokes(b, lattice, psf_mm, cover):
-            cover[box][won], lumen[box][won], vessel[box][won] = share, value[pick], VEIN
-    for b, filled, blocked in zip(
-        patient.arteries.branches, patient.flow.fill, patient.flow.clot, strict=True
-    ):
-        label = SITE_INDEX[b.segment, b.side] if b.segment is not None else OTHER_ARTERY
-        lit = bolus.artery if contrast else bolus.blood
-        value = np.where(blocked, patient.clot_hu, bolus.blood + filled * (lit - bolus.blood))
-        for box, won, pick, share in _strokes(b, lattice, psf_mm, cover):
-            cover[box][won], lumen[box][won], vessel[box][won] = share, value[pick], label
-            fill[box][won], clot[box][won] = filled[pick], blocked[pick]
-    hu += cover * (lumen - hu)
-    return Truth(cover, vessel, fill, clot)
-
-
-Box = tuple[slice, slice, slice]
-
-
-def _strokes(
-    b: Branch, lattice: Lattice, psf_mm: float, cover: F32
-) -> Iterator[tuple[Box, npt.NDArray[np.bool_], npt.NDArray[np.intp], F32]]:
-    """Paint one tube in pieces: (box, voxels it wins there, nearest point of each, their share)."""
-    index = lattice.local(b.points)
-    steps = lattice.steps
-    edge = np.hypot(psf_mm, float(steps.mean()))
-    reach = (b.radius.max() + edge) / steps
-    piece = max(8, int(24 * steps.mean()))
-    stride = max(1, int(steps.mean() / STEP_MM))  # a coarse lattice needs no finer centreline
-    for first in range(0, len(index), piece):
-        part = slice(first, min(first + piece, len(index)))
-        low = np.maximum(np.floor(index[part].min(0) - reach), 0).astype(int)
-        high = np.minimum(np.ceil(index[part].max(0) + reach) + 1, lattice.shape).astype(int)
-        if (high <= low).any():
-            continue
-        box: Box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
-        axes = [np.arange(a, z, dtype=np.float32) for a, z in zip(low, high, strict=True)]
-        best = np.zeros(tuple(high - low), np.float32)
-        pick = np.zeros(best.shape, np.intp)
-        for n in range(part.start, part.stop, stride):
-            d = [((a - c) * s) ** 2 for a, c, s in zip(axes, index[n], steps, strict=True)]
-            near = [np.flatnonzero(q < (b.radius[n] + edge) ** 2) for q in d]
-            if min(map(len, near)) == 0:
-                continue
-            sub = tuple(slice(q[0], q[-1] + 1) for q in near)
-            square = d[0][sub[0], None, None] + d[1][None, sub[1], None] + d[2][None, None, sub[2]]
-            share = np.clip((b.radius[n] - np.sqrt(square)) / edge + 0.5, 0, 1) * min(
-                1.0, 2.2 * b.radius[n] / edge
-            )
-            better = share > best[sub]
-            best[sub][better] = share[better]
-            pick[sub][better] = n
-        won = best > cover[box]
-        yield box, won, pick[won], best[won]
-
-
-def _stamps(
-    points: npt.NDArray[np.float64],
-    radius: npt.NDArray[np.float64],
-    hu: npt.NDArray[np.float64],
+def tissue_hu(
+    patient: Patient,
     lattice: Lattice,
-    psf_mm: float,
-) -> Iterator[tuple[tuple[Box, F32], float]]:
-    """Small balls: ((box, share of each voxel), HU)."""
-    steps = lattice.steps
-    edge = float(np.hypot(psf_mm, steps.mean()))
-    for c, r, value in zip(lattice.local(points), radius, hu, strict=True):
-        reach = (r + edge) / steps
-        low = np.maximum(np.floor(c - reach), 0).astype(int)
-        high = np.minimum(np.ceil(c + reach) + 1, lattice.shape).astype(int)
-        if (high <= low).any():
-            continue
-        grid = np.ix_(*(np.arange(a, z) for a, z in zip(low, high, strict=True)))
-        square = sum(((g - m) * s) ** 2 for g, m, s in zip(grid, c, steps, strict=True))
-        share = np.clip((r - np.sqrt(square)) / edge + 0.5, 0, 1).astype(np.float32)
-        yield ((slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])), share), float(value)
+    bolus: Bolus | None,
+    kvp: float,
+    *,
+    tissue_mm: float,
+    device: torch.device,
+) -> Tensor:
+    """HU of everything but vessels at a tube voltage, float32 (z, y, x)."""
+    coarse = lattice.coarser(tissue_mm)
+    hu = canvas_hu(draw_tissue(patient, coarse, device), bolus, kvp)
+    if coarse.shape != lattice.shape:
+        hu = functional.interpolate(hu[None, None], lattice.shape, mode="trilinear", align_corners=True)[0, 0]
+    return hu
 
 
-_NOISE = np.random.default_rng(20261122).normal(size=(72, 288, 288)).astype(np.float32)
+def canvas_hu(canvas: Canvas, bolus: Bolus | None, kvp: float) -> Tensor:
+    """HU of drawn tissue at a tube voltage, with or without contrast; the canvas' own tensor, changed."""
+    hu = canvas.hu
+    scale_calcium(hu, kvp)
+    if bolus is not None:
+        mean = 0.5 * (bolus.artery + bolus.vein)
+        hu += canvas.uptake * (mean - bolus.blood)
+    return hu
 
 
-def add_noise(hu: F32, rng: np.random.Generator, sd: float, grain: npt.NDArray[np.float64]) -> None:
-    """Add correlated noise in place; `grain` is its correlation length in voxels along (z, y, x).
+@dataclass(frozen=True, slots=True, eq=False)
+class Lumina:
+    """Veins and arteries as they were painted."""
 
-    A fixed block is smoothed, shifted, flipped and tiled: fresh noise for 600 slices of 512² costs
-    more than the rest of the scan.
-    """
-    size = [min(n, 2 * m) for n, m in zip(_NOISE.shape, hu.shape, strict=True)]
-    block = _NOISE[tuple(slice(0, n) for n in size)]
-    block = ndimage.gaussian_filter(block, np.minimum(grain, 4) / 2.355 * 1.2, mode="wrap", truncate=2.5)
-    block *= sd / block.std()
-    block = np.roll(block, tuple(int(v) for v in rng.integers(0, 72, 3)), (0, 1, 2))
-    for k in range(0, hu.shape[0], block.shape[0]):
-        for j in range(0, hu.shape[1], block.shape[1]):
-            for i in range(0, hu.shape[2], block.shape[2]):
-                part = hu[k : k + block.shape[0], j : j + block.shape[1], i : i + block.shape[2]]
-                signs = rng.choice([-1, 1], 3)
-                part += block[:: signs[0], :: signs[1], :: signs[2]][tuple(slice(0, n) for n in part.shape)]
+    veins: Painted
+    arteries: Painted
+
+
+def draw_vessels(hu: Tensor, patient: Patient, lattice: Lattice, lumina: Tubes, psf_mm: float) -> Lumina:
+    """Paint walls, veins, arteries, calcium and metal into `hu` (z, y, x), in place."""
+    edge = float(np.hypot(psf_mm, lattice.steps.mean()))
+    flat = hu.view(-1)
+
+    def painted(branches: Sequence[Branch]) -> Painted:
+        return paint(branches, lattice.affine, lattice.shape, hu.device, edge_mm=edge)
+
+    def fill(found: Painted, values: Array) -> None:
+        level = torch.from_numpy(values.astype(np.float32)).to(hu.device)
+        flat[found.voxel] += found.share * (level[found.point] - flat[found.voxel])
+
+    for wall in patient.disease.walls:
+        fill(painted([wall.branch]), np.full(len(wall.branch.points), wall.hu))
+    drawn = Lumina(painted(lumina.veins), painted(lumina.arteries))
+    fill(drawn.veins, lumina.vein_hu)
+    fill(drawn.arteries, lumina.artery_hu)
+    fill(painted(_balls(patient)), np.repeat(patient.disease.calcium.hu, 2))
+    draw_metal(hu, lattice.affine, patient.disease.metal)
+    return drawn
+
+
+def truth_of(lumina: Tubes, drawn: Lumina) -> Truth:
+    """What is in every voxel."""
+    arteries, device = drawn.arteries, drawn.arteries.voxel.device
+    lit, blocked = (torch.from_numpy(a).to(device) for a in (lumina.fill.astype(np.float32), lumina.clot))
+    return Truth(
+        torch.maximum(drawn.veins.cover, arteries.cover),
+        label_of((arteries, lumina.arteries), (drawn.veins, lumina.veins)),
+        arteries.spread(lit[arteries.point], 1.0),
+        arteries.spread(blocked[arteries.point] & arteries.within, False),
+    )
+
+
+def lumen_truth(
+    patient: Patient, lattice: Lattice, lumina: Tubes, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Vessel labels (uint8) and clot (bool) on a lattice, sharp edged, (z, y, x)."""
+    edge = float(lattice.steps.mean())
+    veins, arteries = (
+        paint(branches, lattice.affine, lattice.shape, device, edge_mm=edge)
+        for branches in (lumina.veins, lumina.arteries)
+    )
+    blocked = torch.from_numpy(lumina.clot).to(device)
+    labels = label_of((arteries, lumina.arteries), (veins, lumina.veins))
+    return labels, arteries.spread(blocked[arteries.point] & arteries.within, False)
+
+
+def _balls(patient: Patient) -> list[Branch]:
+    """Calcium as tubes of two coincident points."""
+    calcium, model = patient.disease.calcium, patient.arteries.branches[0]
+    return [
+        replace(model, points=np.stack([p, p]), radius=np.array([r, r]))
+        for p, r in zip(calcium.points, calcium.radius, strict=True)
+    ]

@@ -1,183 +1,238 @@
-"""One synthetic code-stroke patient: head, vessels, disease and bolus, all drawn from a seed."""
+"""One synthetic code-stroke patient and how it is scanned: head, vessels, disease and bolus, from a seed.
+
+Each part has a generator of its own, so that asking for another occlusion, phase or scan leaves the rest of the
+patient as it was.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from lvo.anatomy import Segment, Side
-from lvo.phantom.flow import Flow, Occlusion, occlude, patent
-from lvo.phantom.head import HeadModel, sample_head
-from lvo.phantom.tree import Branch, Tree, sample_arteries, sample_veins
+from lvo.phantom.bolus import Bolus, sample_bolus
+from lvo.phantom.config import CaseRanges, PhantomConfig
+from lvo.phantom.flow import Flow, Occlusion, occlude
+from lvo.phantom.head import Head, sample_head
+from lvo.phantom.infarct import perfusion
+from lvo.phantom.lesion_ranges import sample_lesions
+from lvo.phantom.lesion_recipes import Lesion
+from lvo.phantom.mimics import VesselDisease, sample_disease
+from lvo.phantom.arteries import sample_arteries
+from lvo.phantom.scanner import Scan, sample_scan
+from lvo.phantom.territory import Supply, supply
+from lvo.phantom.tree import Tree
+from lvo.phantom.veins import sample_veins
 
 Array = npt.NDArray[np.float64]
-SITE_WEIGHTS: dict[Segment, float] = {
-    Segment.M1: 0.26,
-    Segment.M2: 0.17,
-    Segment.ICA_TERMINUS: 0.14,
-    Segment.BASILAR: 0.11,
-    Segment.ICA_INTRACRANIAL: 0.06,
-    Segment.ICA_CERVICAL: 0.05,
-    Segment.M3: 0.04,
-    Segment.A1: 0.02,
-    Segment.A2: 0.04,
-    Segment.V4: 0.04,
-    Segment.P1: 0.03,
-    Segment.P2: 0.04,
-}
-"""How often each segment is drawn; nearer to even than in life, so that every one can be measured."""
+Site = tuple[Side, Segment]
+PHASES = ("early", "peak", "late", "venous")
+NOISE_HU = {"low": (6.0, 10.0), "middle": (10.0, 17.0), "high": (17.0, 28.0)}
+"""Noise of the CTA in the middle of the head, by stratum."""
+_ANATOMY, _HEAD, _SCAN, _VEINS, _DISEASE, _CLOTS, _BOLUS, _LESIONS, _CASE, _PIXELS = range(1, 11)
 
 
-@dataclass(frozen=True, slots=True)
-class Bolus:
-    """Attenuation of blood in HU; unenhanced blood is `blood`.
-
-    Attributes
-    ----------
-    artery, vein : at the time of the CTA.
-    cavernous : in the cavernous sinus, which opacifies early.
-    phase : early, peak or late.
-    """
-
-    artery: float
-    vein: float
-    cavernous: float
-    blood: float
-    phase: str
-
-
-@dataclass(frozen=True, slots=True)
-class Plaque:
-    """Mural calcium: centres (n, 3) head-frame mm, radii (n,) mm and HU (n,)."""
-
-    points: Array
-    radius: Array
-    hu: Array
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Patient:
     """Everything about a synthetic patient that a scanner could image.
 
-    Points are head-frame mm; `head`, `arteries` and `veins` share one deformation.
+    Points are head-frame mm; head and vessels share one deformation.
+
+    Attributes
+    ----------
+    disease : the arteries with their disease, calcium and metal.
+    supply : which branch feeds which part of the brain.
+    lesions : as `head`'s own recipes, they know nothing of `Head.flipped`.
     """
 
     seed: int
-    head: HeadModel
-    arteries: Tree
+    age: float
+    head: Head
+    disease: VesselDisease
     veins: Tree
     flow: Flow
-    plaque: Plaque
     bolus: Bolus
-    clot_hu: float
-    mimics: tuple[str, ...] = ()
+    supply: Supply
+    lesions: tuple[Lesion, ...]
+
+    @property
+    def arteries(self) -> Tree:
+        """The arterial tree."""
+        return self.disease.tree
 
     @property
     def occlusions(self) -> tuple[Occlusion, ...]:
         """What is blocked, in the order in which it was drawn."""
         return self.flow.occlusions
 
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """What is not textbook anatomy, in words."""
+        return (*self.arteries.variants, *self.veins.variants)
+
+    @property
+    def mimics(self) -> tuple[str, ...]:
+        """What could be taken for an occlusion, in words."""
+        found = (f"{x.kind} {x.side.mirrored if self.head.flipped else x.side}" for x in self.lesions)
+        return (*self.disease.mimics, *found, *self.bolus.mimics)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of a patient; what is None is drawn.
+
+    Attributes
+    ----------
+    sites : to occlude; empty for none.
+    collateral : grade 0 to 3 of both hemispheres.
+    phase : one of `PHASES`.
+    noise : one of `NOISE_HU`.
+    slice_mm : distance between CTA slices.
+    strata : names in the configuration, each of which makes sure of a variant or a mimic.
+    matrix, slices : rows and columns; number of CTA slices.
+    ncct : whether there is one.
+    """
+
+    sites: tuple[Site, ...] | None = None
+    collateral: int | None = None
+    phase: str | None = None
+    noise: str | None = None
+    slice_mm: float | None = None
+    strata: tuple[str, ...] = ()
+    matrix: int = 512
+    slices: int | None = None
+    ncct: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """A patient in a scanner, and the generator that goes on to draw the noise."""
+
+    patient: Patient
+    scan: Scan
+    seed: int = field(default=0)
+
+    def pixels(self) -> np.random.Generator:
+        """What the noise of the images is drawn from; the same at every call."""
+        return np.random.default_rng([self.seed, _PIXELS])
+
+
+def sample_case(
+    seed: int, config: PhantomConfig, order: Order | None = None, head: Head | None = None
+) -> Case:
+    """Draw a patient and a scan; the same seed, configuration and order give the same.
+
+    Parameters
+    ----------
+    head : of another patient, that this one shall have too; None draws its own.
+
+    Raises
+    ------
+    ValueError
+        If this patient has not the segment that is to be occluded.
+    lvo.phantom.atlas.AtlasMissing
+        If the head atlas is not installed.
+    """
+    order = order or Order()
+    changes = [config.stratum(name) for name in order.strata]
+    if order.phase is not None:
+        weights = tuple(1.0 if name == order.phase else 0.0 for name in PHASES)
+        changes.append({"bolus": {"phase_weights": weights, "missed": 0.0}})
+    if changes:
+        config = config.changed(*changes)
+    scan = _scan(seed, config, order)
+    patient = sample_patient(
+        seed, config, sites=order.sites, collateral=order.collateral, kvp=scan.kvp, head=head
+    )
+    return Case(patient, scan, seed)
+
 
 def sample_patient(
     seed: int,
+    config: PhantomConfig,
     *,
-    head: HeadModel | None = None,
-    vessels: tuple[Tree, Tree] | None = None,
-    occlusions: Sequence[tuple[Side, Segment]] | None = None,
-    below_mm: float = 0.0,
-    spacing_mm: float = 1.5,
+    sites: Sequence[Site] | None = None,
+    collateral: int | None = None,
+    kvp: float = 100.0,
+    head: Head | None = None,
 ) -> Patient:
     """Draw a patient.
 
     Parameters
     ----------
-    seed : the same seed and arguments give the same patient.
-    head, vessels : reuse these (several patients may share costly anatomy); drawn if None.
-    occlusions : sites to occlude; None draws them (half of the patients have one, some two), an
-        empty sequence leaves all arteries open.
-    below_mm, spacing_mm : of the head model, if it is drawn.
+    sites : to occlude; None draws them, an empty sequence leaves all arteries open.
+    kvp : tube voltage, on which the contrast depends.
+    head : of a patient as old, that this one shall have; None draws it.
+
+    Raises
+    ------
+    ValueError
+        If this patient has not a segment of `sites`.
     """
-    anatomy, disease = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
-    if head is None:
-        head = sample_head(anatomy, spacing_mm=spacing_mm, below_mm=below_mm)
-    if vessels is None:
-        vessels = sample_vessels(anatomy, head)
-    arteries, veins = vessels
-    flow = patent(arteries)
-    sites = _draw_sites(disease) if occlusions is None else occlusions
-    for side, segment in sites:
-        flow = occlude(arteries, flow, segment, side, disease)
-    arteries, mimics = _narrow(arteries, disease)
-    plaque = _calcify(arteries, disease)
-    if len(plaque.hu):
-        mimics = (*mimics, "calcified plaque")
-    clot_hu = float(disease.normal(58, 5)) if disease.random() > 0.05 else float(disease.uniform(110, 300))
-    return Patient(seed, head, arteries, veins, flow, plaque, sample_bolus(disease), clot_hu, mimics)
+    case = _rng(seed, _CASE)
+    age = _age(case, config.case)
+    head = head or sample_head(_rng(seed, _HEAD), config.head, age)
+    age = head.age
+    arteries = sample_arteries(_rng(seed, _ANATOMY), config.arteries, age).mapped(head.warp)
+    veins = sample_veins(_rng(seed, _VEINS), config.veins).mapped(head.warp)
+    disease = sample_disease(arteries, age, _rng(seed, _DISEASE), config.mimics)
+    found = _draw_sites(case, config.case, disease.tree) if sites is None else sites
+    wanted = [(segment, side) for side, segment in found]
+    flow = occlude(disease.tree, wanted, _rng(seed, _CLOTS), config.occlusions, collateral=collateral)
+    fed = supply(disease.tree, head.deformation)
+    lesions = sample_lesions(
+        _rng(seed, _LESIONS),
+        age,
+        config.lesions,
+        supply=fed,
+        perfusion=perfusion(flow.delay_s, flow.patent_s),
+    )
+    bolus = sample_bolus(_rng(seed, _BOLUS), config.bolus, kvp)
+    return Patient(seed, age, head, disease, veins, flow, bolus, fed, lesions)
 
 
-def sample_vessels(rng: np.random.Generator, head: HeadModel) -> tuple[Tree, Tree]:
-    """Arteries and veins deformed along with a head."""
-    return sample_arteries(rng).mapped(head.warp), sample_veins(rng).mapped(head.warp)
+def _rng(seed: int, part: int) -> np.random.Generator:
+    return np.random.default_rng([seed, part])
 
 
-def sample_bolus(rng: np.random.Generator) -> Bolus:
-    """Arteries of 170 to 520 HU; veins from hardly enhanced to brighter than the arteries."""
-    artery = float(np.exp(rng.normal(np.log(330), 0.26)))
-    artery = float(np.clip(artery, 160, 560))
-    phase = str(rng.choice(["early", "peak", "late"], p=[0.3, 0.5, 0.2]))
-    share = {"early": (0.0, 0.2), "peak": (0.15, 0.55), "late": (0.5, 1.1)}[phase]
-    blood = float(rng.uniform(38, 46))
-    vein = blood + float(rng.uniform(*share)) * (artery - blood)
-    cavernous = blood + float(rng.uniform(0.05, 0.8)) * (artery - blood)
-    return Bolus(artery, vein, max(vein * 0.8, cavernous), blood, phase)
+def _scan(seed: int, config: PhantomConfig, order: Order) -> Scan:
+    rng = _rng(seed, _SCAN)
+    scan = sample_scan(rng, config.scan, matrix=order.matrix, slices=order.slices)
+    cta = scan.cta
+    if order.slice_mm is not None:
+        cta = replace(cta, thickness_mm=order.slice_mm, increment_mm=order.slice_mm)
+    if order.noise is not None:
+        cta = replace(cta, noise_hu=float(rng.uniform(*NOISE_HU[order.noise])))
+    return replace(scan, cta=cta)
 
 
-def _draw_sites(rng: np.random.Generator) -> list[tuple[Side, Segment]]:
-    if rng.random() < 0.5:
+def _age(rng: np.random.Generator, ranges: CaseRanges) -> float:
+    mean, sd, low, high = ranges.age
+    return float(np.clip(rng.normal(mean, sd), low, high))
+
+
+def _draw_sites(rng: np.random.Generator, ranges: CaseRanges, tree: Tree) -> list[Site]:
+    """Sites that this patient has, most proximal last drawn."""
+    chance, kind = rng.random(2)
+    if chance >= ranges.occluded:
         return []
-    segments, weights = zip(*SITE_WEIGHTS.items(), strict=True)
-    p = np.array(weights) / sum(weights)
-    first = segments[int(rng.choice(len(segments), p=p))]
-    sites = [(first.sides[int(rng.integers(len(first.sides)))], first)]
-    if rng.random() < 0.08:  # tandem, bilateral or multi-territory
-        second = segments[int(rng.choice(len(segments), p=p))]
-        extra = (second.sides[int(rng.integers(len(second.sides)))], second)
-        if extra not in sites:
-            sites.append(extra)
+    there = {(b.side, b.segment) for b in tree.branches}
+    options = [
+        (side, segment) for name in ranges.sites for segment in [Segment(name)] for side in segment.sides
+        if (side, segment) in there
+    ]  # fmt: skip
+    weights = np.array([ranges.sites[segment.value] / len(segment.sides) for _, segment in options])
+    weights /= weights.sum()
+    first = options[int(rng.choice(len(options), p=weights))]
+    sites = [first]
+    cervical = (first[0], Segment.ICA_CERVICAL)
+    anterior = first[1] in (Segment.ICA_TERMINUS, Segment.M1, Segment.M2)
+    if kind < ranges.tandem and anterior and cervical in there:
+        sites.append(cervical)
+    elif kind < ranges.tandem + ranges.multiple:
+        second = options[int(rng.choice(len(options), p=weights))]
+        sites += [second] if second != first else []
     return sites
-
-
-def _narrow(tree: Tree, rng: np.random.Generator) -> tuple[Tree, tuple[str, ...]]:
-    """Atherosclerotic stenosis: a smooth waist of 20 to 70 % somewhere on a large artery."""
-    if rng.random() > 0.15:
-        return tree, ()
-    large = [i for i, b in enumerate(tree.branches) if b.segment is not None and b.length > 8]
-    i = int(rng.choice(large))
-    b = tree.branches[i]
-    arc = np.linspace(0, b.length, len(b.points))
-    grade, where, width = rng.uniform(0.2, 0.7), rng.uniform(0.15, 0.85) * b.length, rng.uniform(1.5, 5)
-    waist: Branch = replace(b, radius=b.radius * (1 - grade * np.exp(-(((arc - where) / width) ** 2))))
-    branches = (*tree.branches[:i], waist, *tree.branches[i + 1 :])
-    return replace(tree, branches=branches), (f"stenosis {grade:.0%} {b.side} {b.segment}",)
-
-
-def _calcify(tree: Tree, rng: np.random.Generator) -> Plaque:
-    """Calcium in the wall of the siphons, less often of the V4 and the bulb."""
-    points, radius, hu = [], [], []
-    burden = rng.exponential(1.0) if rng.random() < 0.55 else 0.0
-    for b in tree.branches:
-        if b.name not in ("ICA-I", "V4", "ICA-C") or burden == 0.0:
-            continue
-        low, high = (0.45, 1.0) if b.name == "ICA-I" else (0.0, 0.4)
-        for _ in range(rng.poisson(burden * (4 if b.name == "ICA-I" else 1.2))):
-            k = int(rng.uniform(low, high) * (len(b.points) - 1))
-            away = rng.normal(size=3)
-            size = rng.uniform(0.4, 1.5)
-            offset = away / np.linalg.norm(away) * (b.radius[k] + 0.3 * size)
-            points.append(b.points[k] + offset)
-            radius.append(size)
-            hu.append(rng.uniform(350, 1200))
-    return Plaque(np.array(points).reshape(-1, 3), np.array(radius), np.array(hu))

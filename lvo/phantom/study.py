@@ -1,109 +1,168 @@
-"""Patients imaged by a scanner and written as DICOM studies, with their truth beside them."""
+"""A patient in a scanner becomes series, and the series become DICOM studies with their truth beside them."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-from scipy.spatial.transform import Rotation
+import torch
+from torch import Tensor
 
-from lvo.anatomy import Segment, Side
-from lvo.phantom.image import Lattice, image_patient
-from lvo.phantom.patient import Patient, sample_patient
-from lvo.phantom.routes import MNI_SCALE
+from lvo.phantom.bolus import Bolus
+from lvo.phantom.config import PhantomConfig
+from lvo.phantom.expose import expose
+from lvo.phantom.image import Lattice, draw_vessels, tissue_hu, tubes
+from lvo.phantom.motion import Motion, move
+from lvo.phantom.patient import Case, Order, sample_case
+from lvo.phantom.recon import (
+    Exposure,
+    Image,
+    add_table,
+    pad_circle,
+    reformat,
+    slabs,
+    to_volume,
+    two_spacings,
+)
+from lvo.phantom.scanner import Scan
+from lvo.phantom.shear import lean, upright
+from lvo.phantom.truth import TRUTH_COLUMNS, truth_rows, write_truth
 from lvo.phantom.write import StudyIdentity, write_series, write_topogram
 from lvo.study import Affine, Volume
 
-F32 = npt.NDArray[np.float32]
-TRUTH_COLUMNS = (
-    "study", "seed", "status", "segment", "side", "clot_length_mm", "collateral", "fill",
-    "position_x", "position_y", "position_z", "artery_hu", "phase", "noise_hu", "slice_mm",
-    "variants", "mimics",
-)  # fmt: skip
+TISSUE_MM = 1.0
+"""Head-frame step of the lattice on which tissue is drawn: finer is slower, and blurred away by the kernel."""
+_AGENT = "IOMEPROL 400"
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """How one patient lies in one scanner.
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """One series of a study, as it will be written."""
 
-    Attributes
-    ----------
-    pose : head-frame mm to patient LPS mm (a similarity).
-    matrix : rows and columns.
-    fov_mm, slice_mm, thick_mm : field of view, CTA and NCCT slice spacing.
-    coverage : LPS z of the lowest and highest CTA slice, mm.
-    """
-
-    pose: Affine
-    matrix: int
-    fov_mm: float
-    slice_mm: float
-    thick_mm: float
-    coverage: tuple[float, float]
-    kvp: float
-    noise_hu: float
-    psf_mm: float
-
-    def lattice(self, step_mm: float) -> tuple[Affine, tuple[int, int, int]]:
-        """Array index to LPS of an axial stack over the coverage, feet first, and its shape."""
-        pixel = self.fov_mm / self.matrix
-        affine = np.zeros((4, 4))
-        affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = step_mm, pixel, pixel, 1.0
-        centre = (self.pose @ [0.0, 20.0, 0.0, 1.0])[:3]
-        affine[:2, 3] = centre[:2] - pixel * (self.matrix - 1) / 2
-        affine[2, 3] = self.coverage[0]
-        count = int((self.coverage[1] - self.coverage[0]) / step_mm + 1e-6) + 1
-        return affine, (count, self.matrix, self.matrix)
+    name: str
+    description: str
+    volume: Volume
+    exposure: Exposure
+    thickness_mm: float
+    image_type: tuple[str, ...] = ("ORIGINAL", "PRIMARY", "AXIAL")
+    contrast: bool = True
 
 
-def sample_scan(rng: np.random.Generator, *, matrix: int = 512, slices: int | None = None) -> Scan:
-    """A head of ordinary size, turned and tilted as patients lie, scanned from below the skull base up.
-
-    Parameters
-    ----------
-    slices : number of CTA slices; None takes what the drawn slice spacing needs.
-    """
-    turn = Rotation.from_euler("xyz", rng.normal(0, (9, 5, 6)), degrees=True).as_matrix()
-    pose = np.eye(4)
-    pose[:3, :3] = turn * float(rng.normal(1.0, 0.04)) / MNI_SCALE
-    pose[:3, 3] = rng.uniform(-15, 15), rng.uniform(-160, -100), rng.uniform(-900, 200)
-    below, above = float(rng.uniform(52, 75)), 118.0
-    slice_mm = float(rng.choice([0.6, 0.75, 1.0])) * (512 / matrix) ** 0.5
-    if slices is not None:
-        slice_mm = (below + above) / (slices - 1)
-    return Scan(
-        pose=pose,
-        matrix=matrix,
-        fov_mm=float(rng.uniform(215, 245)),
-        slice_mm=slice_mm,
-        thick_mm=float(rng.choice([2.5, 4.0, 5.0])),
-        coverage=(pose[2, 3] - below, pose[2, 3] + above),
-        kvp=float(rng.choice([80, 100, 120])),
-        noise_hu=float(np.exp(rng.uniform(np.log(7), np.log(28)))),
-        psf_mm=float(rng.uniform(0.5, 1.0)),
+def scan_ncct(case: Case, device: torch.device) -> Series:
+    """The unenhanced head in thick slices, perhaps tilted; the patient has moved a little since."""
+    scan = case.scan
+    thin = max(scan.ncct.thickness_mm / 2, 1.0)
+    affine, shape = scan.ncct_lattice(thin)
+    hu = _scanned(case, (affine, shape), scan.ncct_pose, None, scan.ncct, scan.ncct_motion, device)
+    step = scan.ncct.increment_mm
+    thick = (
+        slabs((hu, affine), scan.ncct.thickness_mm, step) if thin < scan.ncct.thickness_mm else (hu, affine)
     )
+    return Series("ncct", f"HEAD {scan.ncct.thickness_mm:g} H31s", _stored(thick, scan), scan.ncct,
+                  scan.ncct.thickness_mm, contrast=False)  # fmt: skip
+
+
+def scan_cta(case: Case, device: torch.device, bolus: Bolus | None = None) -> Iterator[Series]:
+    """The thin CTA, then what is derived from it."""
+    scan, cta = case.scan, case.scan.cta
+    lattice = scan.cta_lattice()
+    ideal = _drawn(case, lattice, scan.pose, bolus or case.patient.bolus, cta, scan.motion, device)
+    sharp = ideal.clone() if "bone" in scan.sent else None
+    expose(ideal, lattice[0], case, cta, case.pixels())
+    image = ideal, lattice[0]
+    yield Series("cta", "CTA HEAD THIN H20f", _stored(image, scan), cta, cta.thickness_mm)
+    if sharp is not None:
+        expose(sharp, lattice[0], case, scan.bone, case.pixels())
+        yield Series(
+            "bone", "CTA HEAD THIN H60f", _stored((sharp, lattice[0]), scan), scan.bone, cta.thickness_mm
+        )
+    yield from _derived(image, scan)
+
+
+def _derived(image: Image, scan: Scan) -> Iterator[Series]:
+    made = ("DERIVED", "SECONDARY", "AXIAL")
+    for name, text, thickness, step, how, kind in (
+        ("thick", "CTA AX 5.0 MPR", 5.0, 5.0, "mean", "MPR"),
+        ("mip", "CTA AX MIP 10/3", 10.0, 3.0, "max", "MIP"),
+    ):
+        if name in scan.sent:
+            volume = _stored(slabs(image, thickness, step, "max" if how == "max" else "mean"), scan)
+            yield Series(name, text, volume, scan.cta, thickness, (*made, kind))
+    for plane in ("coronal", "sagittal"):
+        if plane in scan.sent:
+            side = reformat(image, "coronal" if plane == "coronal" else "sagittal", 3.0, 3.0)
+            kind = ("DERIVED", "SECONDARY", plane.upper(), "MPR")
+            yield Series(plane, f"CTA {plane.upper()} 3.0 MPR", _stored(side, scan), scan.cta, 3.0, kind)
+    if "two-spacings" in scan.sent:
+        z = image[1][2, 3] + image[1][2, 0] * image[0].shape[0]
+        for n, part in enumerate(two_spacings(image, 0.5 * (image[1][2, 3] + z), 2.5, 5.0)):
+            name, thickness = ("base", 2.5) if n == 0 else ("vertex", 5.0)
+            yield Series(name, f"CTA AX {name}", _stored(part, scan), scan.cta, thickness, (*made, "MPR"))
+
+
+def _scanned(
+    case: Case,
+    lattice: tuple[Affine, tuple[int, int, int]],
+    pose: Affine,
+    bolus: Bolus | None,
+    exposure: Exposure,
+    motion: Motion,
+    device: torch.device,
+) -> Tensor:
+    hu = _drawn(case, lattice, pose, bolus, exposure, motion, device)
+    expose(hu, lattice[0], case, exposure, case.pixels())
+    return hu
+
+
+def _drawn(
+    case: Case,
+    lattice: tuple[Affine, tuple[int, int, int]],
+    pose: Affine,
+    bolus: Bolus | None,
+    exposure: Exposure,
+    motion: Motion,
+    device: torch.device,
+) -> Tensor:
+    """Ideal HU of a moved patient on slices that may lean."""
+    affine, shape = upright(*lattice)
+    inner = Lattice(np.linalg.inv(pose) @ affine, shape)
+    hu = tissue_hu(case.patient, inner, bolus, exposure.kvp, tissue_mm=TISSUE_MM, device=device)
+    draw_vessels(hu, case.patient, inner, tubes(case.patient, bolus), 0.5)
+    hu = lean(hu, affine, lattice)
+    move(hu, lattice[0], motion)
+    return hu
+
+
+def _stored(image: Image, scan: Scan) -> Volume:
+    """An image with table and padding, as the scanner stores it."""
+    hu, affine = image
+    axial = abs(affine[2, 0]) > 1e-6 and np.abs(affine[:2, 0]).max() < 1e-6
+    if axial and scan.table is not None:
+        add_table(hu, affine, scan.table)
+    if axial and scan.padding is not None:
+        pad_circle(hu, scan.padding)
+    return to_volume(image, min(-1024.0, scan.padding or 0.0), scan.high_hu)
+
+
+# ----------------------------------------------------------------------------- files
 
 
 def write_studies(
     out: Path,
+    studies: Iterable[tuple[str, int, Order]],
+    config: PhantomConfig,
     *,
-    count: int = 1,
-    seed: int = 0,
-    occlusions: Sequence[tuple[Side, Segment]] = (),
-    matrix: int = 512,
-    slices: int | None = None,
+    truth: bool = False,
+    device: str = "cpu",
 ) -> None:
-    """Write ``out/<study>/`` with NCCT, thin CTA, thick reformat and topogram, and ``out/truth.csv``.
+    """Write ``out/<name>/`` for each (name, seed, order), and ``out/truth.csv``.
 
     Parameters
     ----------
-    count, seed : study n is the patient of seed ``seed + n``.
-    occlusions : in every study; drawn if empty (half of the studies have none).
-    matrix, slices : size of the CTA; smaller is faster.
+    truth : also write ``out/<name>/truth/``: labels, clots and territories as NIfTI, centrelines, pose.
 
     Raises
     ------
@@ -115,125 +174,37 @@ def write_studies(
     with (out / "truth.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, TRUTH_COLUMNS)
         table.writeheader()
-        for n in range(seed, seed + count):
-            patient, scan, rng = sample_study(n, occlusions=occlusions, matrix=matrix, slices=slices)
-            write_study(out / f"study-{n:06d}", patient, scan, rng)
-            table.writerows(truth_rows(f"study-{n:06d}", patient, scan))
+        for name, seed, order in studies:
+            case = sample_case(seed, config, order)
+            write_study(out / name, case, ncct=order.ncct, device=device)
+            if truth:
+                write_truth(out / name / "truth", case)
+            table.writerows(truth_rows(name, case))
             file.flush()
 
 
-def sample_study(
-    seed: int,
-    *,
-    occlusions: Sequence[tuple[Side, Segment]] = (),
-    matrix: int = 512,
-    slices: int | None = None,
-) -> tuple[Patient, Scan, np.random.Generator]:
-    """The patient and the scan of a seed, and the generator that goes on to draw the noise."""
-    rng = np.random.default_rng([seed, 3])
-    patient = sample_patient(seed, occlusions=list(occlusions) or None, below_mm=40.0)
-    return patient, sample_scan(rng, matrix=matrix, slices=slices), rng
-
-
-def write_study(folder: Path, patient: Patient, scan: Scan, rng: np.random.Generator) -> None:
+def write_study(folder: Path, case: Case, *, ncct: bool = True, device: str = "cpu") -> None:
     """Image a patient and write the series that a scanner sends for a code stroke."""
-    identity = StudyIdentity.from_seed(patient.seed)
-    cta = image_cta(patient, scan, rng)
-    write_topogram(folder / "topogram", cta, identity=identity, series_number=1)
+    where = torch.device(device)
+    identity = StudyIdentity.from_seed(case.seed)
+    if ncct:
+        _write(folder, scan_ncct(case, where), identity, 2)
+    for number, series in enumerate(scan_cta(case, where), start=4):
+        if series.name == "cta":
+            write_topogram(folder / "topogram", series.volume, identity=identity, series_number=1)
+        _write(folder, series, identity, number)
+
+
+def _write(folder: Path, series: Series, identity: StudyIdentity, number: int) -> None:
     write_series(
-        folder / "ncct",
-        image_ncct(patient, scan, rng),
+        folder / series.name,
+        series.volume,
         identity=identity,
-        series_number=2,
-        description="HEAD 5.0 H31s" if scan.thick_mm == 5 else "HEAD H31s",
-        kernel="H31s",
-        kvp=120.0,
-        slice_thickness_mm=scan.thick_mm,
+        series_number=number,
+        description=series.description,
+        image_type=series.image_type,
+        kernel=series.exposure.kernel.name,
+        kvp=series.exposure.kvp,
+        slice_thickness_mm=series.thickness_mm,
+        contrast_agent=_AGENT if series.contrast else None,
     )
-    agent = "IOMEPROL 400"
-    write_series(
-        folder / "cta", cta, identity=identity, series_number=4, description="CTA HEAD THIN H20f",
-        kernel="H20f", kvp=scan.kvp, slice_thickness_mm=scan.slice_mm, contrast_agent=agent,
-    )  # fmt: skip
-    write_series(
-        folder / "thick", _slabs(cta, 5.0), identity=identity, series_number=5, description="CTA AX 5.0 MPR",
-        image_type=("DERIVED", "SECONDARY", "AXIAL", "MPR"), kernel="H20f", kvp=scan.kvp,
-        contrast_agent=agent,
-    )  # fmt: skip
-
-
-def image_cta(patient: Patient, scan: Scan, rng: np.random.Generator) -> Volume:
-    """The thin CTA."""
-    affine, shape = scan.lattice(scan.slice_mm)
-    lattice = Lattice(np.linalg.inv(scan.pose) @ affine, shape)
-    hu, _ = image_patient(
-        patient, lattice, rng, psf_mm=scan.psf_mm, noise_hu=scan.noise_hu, noise_grain_mm=1.2
-    )
-    return Volume(_outside_is_air(hu), affine)
-
-
-def image_ncct(patient: Patient, scan: Scan, rng: np.random.Generator) -> Volume:
-    """The NCCT, thick slices; the patient has moved a little since."""
-    moved = np.eye(4)
-    moved[:3, :3] = Rotation.from_rotvec(np.radians(rng.normal(0, 0.6, 3))).as_matrix()
-    moved[:3, 3] = rng.normal(0, 0.7, 3)
-    affine, shape = scan.lattice(scan.thick_mm / 2)
-    lattice = Lattice(np.linalg.inv(scan.pose) @ moved @ affine, shape)
-    hu, _ = image_patient(
-        patient,
-        lattice,
-        rng,
-        contrast=False,
-        psf_mm=1.2,
-        noise_hu=float(rng.uniform(4, 8)),
-        noise_grain_mm=1.5,
-    )
-    return _slabs(Volume(_outside_is_air(hu), affine), scan.thick_mm)
-
-
-def truth_rows(name: str, patient: Patient, scan: Scan) -> list[dict[str, object]]:
-    """Rows of truth.csv: one per occlusion, one if patent. Positions are the middle of the clot, LPS mm."""
-    common: dict[str, object] = {
-        "study": name,
-        "seed": patient.seed,
-        "status": "occluded" if patient.occlusions else "patent",
-        "artery_hu": round(patient.bolus.artery),
-        "phase": patient.bolus.phase,
-        "noise_hu": round(scan.noise_hu, 1),
-        "slice_mm": round(scan.slice_mm, 3),
-        "variants": "; ".join(patient.arteries.variants),
-        "mimics": "; ".join(patient.mimics),
-    }
-    rows = []
-    for o in patient.occlusions:
-        middle = scan.pose @ [*o.points[len(o.points) // 2], 1.0]
-        rows.append(
-            common
-            | {
-                "segment": o.segment.value,
-                "side": o.side.value,
-                "clot_length_mm": round(o.length_mm / MNI_SCALE, 1),
-                "collateral": o.collateral,
-                "fill": round(o.fill, 2),
-                "position_x": round(middle[0], 2),
-                "position_y": round(middle[1], 2),
-                "position_z": round(middle[2], 2),
-            }
-        )
-    return rows or [common]
-
-
-def _slabs(volume: Volume, thick_mm: float) -> Volume:
-    """Mean of neighbouring slices."""
-    n = max(1, round(thick_mm / volume.spacing[0]))
-    count = volume.array.shape[0] // n
-    mean = volume.array[: count * n].reshape(count, n, *volume.array.shape[1:]).mean(axis=1)
-    affine = volume.affine.copy()
-    affine[:3, 3] += affine[:3, 0] * (n - 1) / 2
-    affine[:3, 0] *= n
-    return Volume(mean.astype(np.float32), affine)
-
-
-def _outside_is_air(hu: F32) -> F32:
-    """Keep the range that twelve stored bits hold."""
-    return np.clip(hu, -1024, 3071, out=hu)

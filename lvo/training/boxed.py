@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+import torch
+from pydantic import BaseModel, ConfigDict, Field
 from scipy.spatial.transform import Rotation
+from torch import Tensor
+from torch.nn import functional
 
-from lvo.anatomy import SITES, Segment, Side
+from lvo.anatomy import SITES, Segment
 from lvo.imaging.resample import HEAD_BOX, Grid
-from lvo.phantom.head import HeadModel, sample_head
-from lvo.phantom.image import SITE_INDEX, VEIN, Lattice, Truth, image_patient
-from lvo.phantom.patient import Patient, sample_patient, sample_vessels
+from lvo.phantom.artefacts import sample_maps
+from lvo.phantom.config import PhantomConfig, load_config
+from lvo.phantom.expose import DRAWN_MM
+from lvo.phantom.head import Head
+from lvo.phantom.image import Lattice, Truth, canvas_hu, draw_tissue, draw_vessels, truth_of, tubes
+from lvo.phantom.motion import Motion, move
+from lvo.phantom.patient import Case, Order, Patient, Site, sample_case
+from lvo.phantom.vessels import COARSE, SITE_INDEX, VEIN
+from lvo.phantom.xray import scale_calcium
+from lvo.training.box_head import BoxHead, develop_in_box, draw_box_head
 
 LABEL_STEP = 2
 """Box voxels per label voxel along each axis."""
 LIT, MISSING, CLOT = 1, 2, 4
 """Bits of the state map: lumen with contrast, lumen beyond a clot without, clot."""
+_PSF_MM = 0.5
+"""Blur with which vessels are drawn; the kernel's comes on top."""
+_PLAIN_DRAWN_MM = (0.7, 0.7, 0.7)
+"""Standard deviation of the blur of averaging to the NCCT's 2 mm and moving it."""
 _FOCUS: tuple[Segment, ...] = (
     Segment.ICA_INTRACRANIAL,
     Segment.ICA_TERMINUS,
@@ -34,95 +49,134 @@ class DataConfig(BaseModel):
 
     Attributes
     ----------
-    pool : folder of imaged patients.
+    pool : folder of imaged patients; None images fresh ones while training, and keeps none.
     patients : how many to make there; seeds count up from `first_seed`.
+    per_head : patients that share one head and its place in the box (the costly part), each with arteries,
+        veins, disease, bolus and scan of its own.
+    device : that images patients: ``cpu`` or ``cuda``.
     occluded : share of patients with an occlusion.
-    per_head : patients that share one head (the costly part), each with vessels of its own.
-    validation : patients, the first of the pool, that are never trained on.
+    focus : share of the occluded with one of the segments for which thrombectomy is established.
+    preset : of the phantom: a name, or a YAML file.
+    validation : patients, those of the first seeds, that are never trained on.
     ncct_dropped : share of training views without the NCCT.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    pool: Path
+    pool: Path | None = None
     patients: int = 4000
+    per_head: int = Field(default=1, ge=1)
+    device: str = "cpu"
     first_seed: int = 1_000_000
     occluded: float = 0.75
-    per_head: int = 4
+    focus: float = 0.7
+    preset: str = "training"
     validation: int = 48
     ncct_dropped: float = 0.4
 
 
-def draw_patient(seed: int, config: DataConfig) -> tuple[Patient, np.random.Generator]:
-    """The patient of a seed: vessels and disease of its own, the head shared by `per_head` seeds."""
-    head_rng = np.random.default_rng([seed // config.per_head, 7])
-    head = _cached_head(seed // config.per_head, head_rng)
-    rng = np.random.default_rng([seed, 8])
-    vessels = sample_vessels(rng, head)
-    sites: list[tuple[Side, Segment]] = []
+def draw_case(seed: int, config: DataConfig, head: Head | None = None) -> Case:
+    """The patient and scan of a seed: anatomy and disease fresh, occlusions as often as the data asks for.
+
+    Parameters
+    ----------
+    head : of another patient, that this one shall have too.
+    """
+    rng = np.random.default_rng([seed, 11])
+    sites: tuple[Site, ...] = ()
     if rng.random() < config.occluded:
-        pool = _FOCUS if rng.random() < 0.7 else tuple(Segment)
+        pool = _FOCUS if rng.random() < config.focus else tuple(Segment)
         segment = pool[int(rng.integers(len(pool)))]
-        sites.append((segment.sides[int(rng.integers(len(segment.sides)))], segment))
-    patient = None
-    while patient is None:
-        try:
-            patient = sample_patient(seed, head=head, vessels=vessels, occlusions=sites)
-        except ValueError:  # this patient lacks that segment
-            sites = []
-    return patient, rng
+        sites = ((segment.sides[int(rng.integers(len(segment.sides)))], segment),)
+    preset = _preset(config.preset)
+    try:
+        return sample_case(seed, preset, Order(sites=sites), head)
+    except ValueError:  # this patient lacks that segment
+        return sample_case(seed, preset, Order(sites=()), head)
 
 
-_HEADS: dict[int, HeadModel] = {}
+@functools.lru_cache(maxsize=2)
+def _preset(name: str) -> PhantomConfig:
+    return load_config(name)
 
 
-def _cached_head(key: int, rng: np.random.Generator) -> HeadModel:
-    """The head last made; its patients are drawn one after another."""
-    if key not in _HEADS:
-        _HEADS.clear()
-        _HEADS[key] = sample_head(rng, below_mm=25.0)
-    return _HEADS[key]
+def image_family(
+    first: int, config: DataConfig, count: int | None = None
+) -> Iterator[tuple[Case, dict[str, Tensor]]]:
+    """Patients of the seeds from `first` on, all with the head of the first, one after another.
+
+    Parameters
+    ----------
+    count : of patients; None for `config.per_head`.
+    """
+    head: BoxHead | None = None
+    for seed in range(first, first + (count or config.per_head)):
+        case = draw_case(seed, config, head.head if head else None)
+        head = head or place_head(case, config.device)
+        yield case, image_in_box(case, head)
 
 
-def image_in_box(patient: Patient, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
-    """CTA at 1 mm, NCCT and labels at 2 mm, in the box as an imperfect pose would place it.
+def place_head(case: Case, device: torch.device | str = "cpu") -> BoxHead:
+    """A case's head in the box, as an imperfect pose would place it."""
+    rng = np.random.default_rng([case.seed, 12])
+    jitter = _pose_error(rng, turn_deg=2.0, shift_mm=1.8, scale=0.025)
+    return draw_box_head(case.patient.head, box_lattice(HEAD_BOX, jitter), torch.device(device))
+
+
+def image_in_box(case: Case, head: BoxHead) -> dict[str, Tensor]:
+    """CTA at 1 mm, NCCT and labels at 2 mm, in the box of a head, on its device.
 
     Returns
     -------
     dict
-        ``cta`` int16 (96, 112, 112) HU; ``ncct`` int16 (48, 56, 56) HU; ``vessel`` and ``state``
+        ``cta`` float32 (96, 112, 112) HU; ``ncct`` float32 (48, 56, 56) HU; ``vessel`` and ``state``
         uint8 (48, 56, 56); ``sites`` uint8 (23,), 1 where the site is occluded.
     """
-    jitter = _pose_error(rng, turn_deg=2.0, shift_mm=1.8, scale=0.025)
-    fine, coarse = box_lattice(HEAD_BOX, jitter), box_lattice(HEAD_BOX, jitter, step=LABEL_STEP)
-    noise = float(np.exp(rng.uniform(np.log(5), np.log(32))))
-    cta, truth = image_patient(
-        patient,
-        fine,
-        rng,
-        psf_mm=float(rng.uniform(0.4, 1.3)),
-        noise_hu=noise,
-        noise_grain_mm=float(rng.uniform(1.0, 2.5)),
-    )
-    apart = _pose_error(rng, turn_deg=0.8, shift_mm=0.8, scale=0.0)
-    thin = Lattice(apart @ coarse.affine, coarse.shape)
-    plain, _ = image_patient(
-        patient,
-        thin,
-        rng,
-        contrast=False,
-        psf_mm=float(rng.uniform(0.5, 3.5)),
-        noise_hu=float(rng.uniform(2, 7)),
-        noise_grain_mm=2.5,
-    )
-    vessel, state = label_maps(truth)
-    return {
-        "cta": _to_int16(cta),
-        "ncct": _to_int16(plain),
-        "vessel": vessel,
-        "state": state,
-        "sites": occluded_sites(patient),
-    }
+    rng, scan, patient, lattice = case.pixels(), case.scan, case.patient, head.lattice
+    canvas = draw_tissue(patient, lattice, head.body.device, head.fresh())
+    plain = functional.avg_pool3d(canvas.hu[None, None], LABEL_STEP)
+    hu = canvas_hu(canvas, patient.bolus, scan.kvp)
+    lumina = tubes(patient, patient.bolus)
+    truth = truth_of(lumina, draw_vessels(hu, patient, lattice, lumina, _PSF_MM))
+    to_gantry = scan.pose @ lattice.affine
+    move(hu, to_gantry, scan.motion)
+    develop_in_box(hu, to_gantry, case, scan.cta, head, rng, DRAWN_MM)
+    vessel, state = label_maps(_moved(truth, to_gantry, scan.motion))
+    ncct = _image_ncct(plain, case, head, rng)
+    sites = torch.from_numpy(occluded_sites(patient)).to(hu.device)
+    return {"cta": hu, "ncct": ncct, "vessel": vessel, "state": state, "sites": sites}
+
+
+def _image_ncct(tissue: Tensor, case: Case, head: BoxHead, rng: np.random.Generator) -> Tensor:
+    """The NCCT, brought to the CTA with a small error, from unenhanced tissue (1, 1, z, y, x) in the box."""
+    scan = case.scan
+    box = coarser(head.lattice, LABEL_STEP)
+    apart = Lattice(_pose_error(rng, turn_deg=0.8, shift_mm=0.8, scale=0.0) @ box.affine, box.shape)
+    hu = sample_maps(tissue, np.linalg.inv(box.affine) @ apart.affine, box.shape)[0]
+    scale_calcium(hu, scan.ncct.kvp)
+    draw_vessels(hu, case.patient, apart, tubes(case.patient, None), _PSF_MM)
+    to_gantry = scan.ncct_pose @ apart.affine
+    move(hu, to_gantry, scan.ncct_motion)
+    develop_in_box(hu, to_gantry, case, scan.ncct, head, rng, _PLAIN_DRAWN_MM)
+    return hu
+
+
+def vessels_in_box(case: Case, device: torch.device | str = "cpu") -> Tensor:
+    """Vessel labels in the box, uint8 (48, 56, 56), without imaging anything."""
+    lattice, lumina = box_lattice(HEAD_BOX), tubes(case.patient, case.patient.bolus)
+    hu = torch.zeros(lattice.shape, device=torch.device(device))
+    return label_maps(truth_of(lumina, draw_vessels(hu, case.patient, lattice, lumina, _PSF_MM)))[0]
+
+
+def _moved(truth: Truth, affine: npt.NDArray[np.float64], motion: Motion) -> Truth:
+    """Where the images show what is true of a head that moved."""
+    if motion.kind == "still":
+        return truth
+    maps = [a.to(torch.float32, copy=True) for a in (truth.cover, truth.vessel, truth.fill, truth.clot)]
+    for a in maps:
+        move(a, affine, motion, ghosts=False, nearest=True)
+    cover, vessel, fill, clot = maps
+    return Truth(cover, vessel.to(torch.uint8), fill, clot > 0.5)
 
 
 def occluded_sites(patient: Patient) -> npt.NDArray[np.uint8]:
@@ -133,33 +187,41 @@ def occluded_sites(patient: Patient) -> npt.NDArray[np.uint8]:
     return out
 
 
-def box_lattice(grid: Grid, move: npt.NDArray[np.float64] | None = None, step: int = 1) -> Lattice:
-    """The voxels of a head-frame grid (or of every `step`-th block of them), moved by a 4 by 4."""
-    affine = grid.affine.copy()
+def box_lattice(grid: Grid, move: npt.NDArray[np.float64] | None = None) -> Lattice:
+    """The voxels of a head-frame grid, moved by a 4 by 4."""
+    return Lattice(grid.affine if move is None else move @ grid.affine, grid.shape)
+
+
+def coarser(lattice: Lattice, step: int) -> Lattice:
+    """Blocks of `step` voxels along each axis as voxels."""
+    affine = lattice.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ np.full(3, (step - 1) / 2)
     affine[:3, :3] *= step
-    shape = tuple(n // step for n in grid.shape)
-    assert len(shape) == 3
-    return Lattice(affine if move is None else move @ affine, shape)
+    z, y, x = (n // step for n in lattice.shape)
+    return Lattice(affine, (z, y, x))
 
 
-def label_maps(truth: Truth) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def label_maps(truth: Truth) -> tuple[Tensor, Tensor]:
     """Vessel and state of the fullest 1 mm voxel in each label voxel, uint8 (z/2, y/2, x/2)."""
-    cover, vessel, fill, clot = (_blocks(a) for a in (truth.cover, truth.vessel, truth.fill, truth.clot))
-    best = cover.argmax(-1)[..., None]
-    cover, vessel, fill, clot = (np.take_along_axis(a, best, -1)[..., 0] for a in (cover, vessel, fill, clot))
-    seen = cover > 0.25
-    artery = seen & (vessel > 0) & (vessel != VEIN)
+    cover = _blocks(truth.cover)
+    best = cover.argmax(-1, keepdim=True)
+    share, fill, clot = (_blocks(a).gather(-1, best)[..., 0] for a in (truth.cover, truth.fill, truth.clot))
+    kinds = torch.from_numpy(COARSE).to(cover.device)[truth.vessel.long()]
+    vessel = _blocks(kinds).gather(-1, best)[..., 0]
+    seen = (share > 0.25) & (vessel > 0)
+    artery = seen & (vessel != VEIN)
     state = (
-        (artery & (fill >= 0.5)) * LIT + (artery & (fill < 0.5) & ~clot) * MISSING + (artery & clot) * CLOT
+        (artery & (fill >= 0.5) & ~clot) * LIT
+        + (artery & (fill < 0.5) & ~clot) * MISSING
+        + (artery & clot) * CLOT
     )
-    return np.where(seen, vessel, 0).astype(np.uint8), state.astype(np.uint8)
+    return torch.where(seen, vessel, 0).to(torch.uint8), state.to(torch.uint8)
 
 
-def _blocks(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _blocks(a: Tensor) -> Tensor:
     z, y, x = (n // LABEL_STEP for n in a.shape)
     split = a.reshape(z, LABEL_STEP, y, LABEL_STEP, x, LABEL_STEP)
-    return split.transpose(0, 2, 4, 1, 3, 5).reshape(z, y, x, LABEL_STEP**3)
+    return split.permute(0, 2, 4, 1, 3, 5).reshape(z, y, x, LABEL_STEP**3)
 
 
 def _pose_error(
@@ -170,7 +232,3 @@ def _pose_error(
     out[:3, :3] = turn * np.exp(rng.normal(0, scale) if scale else 0.0)
     out[:3, 3] = rng.normal(0, shift_mm, 3)
     return out
-
-
-def _to_int16(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
-    return np.clip(np.rint(hu), -1024, 3071).astype(np.int16)

@@ -1,107 +1,390 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lvo.anatomy import SITES, Segment, Side
-from lvo.phantom.flow import COLLATERAL_FILL, occlude, patent
-from lvo.phantom.tree import STEP_MM, sample_arteries
+from lvo.phantom.arteries import sample_arteries
+from lvo.phantom.bolus import usual_curve
+from lvo.phantom.circulation import CirculationRanges
+from lvo.phantom.clot import ClotRanges
+from lvo.phantom.collaterals import CollateralRanges
+from lvo.phantom.flow import OcclusionRanges, occlude
+from lvo.phantom.network import POISEUILLE, build, lay_out
+from lvo.phantom.pressures import solve
+from lvo.phantom.routes import MNI_SCALE
+from lvo.phantom.tree import STEP_MM, Branch, Tree
 
+LEFT, RIGHT, MIDLINE = Side.LEFT, Side.RIGHT, Side.MIDLINE
 IDS = [f"{side} {segment}" for segment, side in SITES]
+# name, structure, origin, end (left side, mm), radius; parents first
+CAROTID = (
+    ("CCA", "CCA", None, (25, 15, -150), 3.3),
+    ("ECA", "ECA", "CCA", (40, 0, -60), 2.0),
+    ("ICA-C", "ICA-C", "CCA", (25, 12, -40), 2.6),
+    ("ICA-I", "ICA-I", "ICA-C", (12, 0, 0), 2.3),
+    ("ophthalmic", "ophthalmic", "ICA-I@0.9", (20, -30, 5), 0.7),
+    ("ICA-T", "ICA-T", "ICA-I", (13, 0, 12), 2.0),
+    ("M1", "M1", "ICA-T", (35, 0, 14), 1.6),
+    ("lenticulostriate", "lenticulostriate", "M1@0.4", (26, 0, 40), 0.35),
+    ("M2s", "M2", "M1", (42, -10, 45), 1.2),
+    ("M2i", "M2", "M1", (42, 20, 40), 1.2),
+    ("M3s", "M3", "M2s", (48, -12, 60), 0.9),
+    ("M3i", "M3", "M2i", (48, 25, 50), 0.9),
+    ("M4sa", "M4", "M3s", (30, -30, 85), 0.65),
+    ("M4sb", "M4", "M3s", (40, 0, 85), 0.65),
+    ("M4ia", "M4", "M3i", (40, 50, 60), 0.65),
+    ("M4ib", "M4", "M3i", (45, 40, 30), 0.65),
+    ("A1", "A1", "ICA-T", (3, -12, 14), 1.15),
+    ("A2", "A2", "A1", (3, -40, 45), 1.0),
+    ("A3a", "A3", "A2", (15, -30, 90), 0.75),
+    ("A3b", "A3", "A2", (15, 20, 90), 0.75),
+    ("VA", "VA", None, (15, 46, -44), 1.9),
+    ("V4", "V4", "VA", None, 1.7),
+    ("PICA", "PICA", "V4@0.4", (8, 60, -20), 0.7),
+)
+BASILAR = (
+    ("AICA", "AICA", "BA@0.3", (34, 44, -13), 0.6),
+    ("SCA", "SCA", "BA@0.9", (22, 46, 10), 0.75),
+    ("P1", "P1", "BA", (12, 14, 14), 1.15),
+    ("P2", "P2", "P1", (18, 42, 25), 1.05),
+    ("P3a", "P3", "P2", (15, 75, 45), 0.75),
+    ("P3b", "P3", "P2", (35, 60, 20), 0.75),
+)
+STARTS = {"CCA": (22, 20, -330), "VA": (15, 12, -200)}
 
 
-@pytest.fixture(scope="module")
-def tree():
-    return sample_arteries(np.random.default_rng(8))
+def make_tree(*, circle=True, fetal=(), small_a1=()):
+    """A whole arterial tree of straight vessels; with a circle of Willis or without."""
+    branches, at = [], {}
+
+    def add(name, structure, side, start, end, radius, parent=-1, parent_point=0, joins=-1, join_point=0):
+        n = max(int(np.linalg.norm(np.subtract(end, start)) / STEP_MM), 4) + 1
+        at[name, side] = len(branches)
+        branches.append(
+            Branch(
+                name,
+                structure,
+                side,
+                np.linspace(start, end, n),
+                np.full(n, radius * MNI_SCALE),
+                parent,
+                parent_point,
+                joins,
+                join_point,
+            )
+        )
+
+    def place(rows, side):
+        for name, structure, origin, end, radius in rows:
+            turn = np.array([1 if side is LEFT else -1, 1, 1])
+            radius *= 0.45 if name == "A1" and side in small_a1 else 1
+            radius *= 0.4 if name == "P1" and side in fetal else 1
+            parent, k, start = -1, 0, turn * STARTS.get(name, (0, 0, 0))
+            if origin is not None:
+                mother, _, share = origin.partition("@")
+                parent = at.get((mother, side), at.get((mother, MIDLINE)))
+                k = int(float(share or 1) * (len(branches[parent].points) - 1))
+                start = branches[parent].points[k]
+            into = at["BA", MIDLINE] if end is None else -1
+            stop = branches[into].points[0] if end is None else turn * end
+            add(name, structure, side, start, stop, radius, parent, k, into, 0)
+
+    add("BA", "BA", MIDLINE, (0, 27, -24), (0, 10, 8), 1.6)
+    for side in (LEFT, RIGHT):
+        place(CAROTID, side)
+    for side in (LEFT, RIGHT):
+        place(BASILAR, side)
+        if circle or side in fetal:
+            mother, child = branches[at["ICA-T", side]], branches[at["P1", side]]
+            ends = mother.points[1], child.points[-1]
+            radius = 1.2 if side in fetal else 0.75
+            rank = at["ICA-T", side], 1, at["P1", side], len(child.points) - 1
+            add("PComA", "PComA", side, *ends, radius, *rank)
+    if circle:
+        one, two = (branches[at["A1", side]] for side in (LEFT, RIGHT))
+        rank = at["A1", LEFT], len(one.points) - 1, at["A1", RIGHT], len(two.points) - 1
+        add("AComA", "AComA", MIDLINE, one.points[-1], two.points[-1], 0.7, *rank)
+    return Tree(tuple(branches))
 
 
-def arc(points):
-    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+TREES = {
+    "circle": make_tree(),
+    "no circle": make_tree(circle=False),
+    "fetal left": make_tree(circle=False, fetal=(LEFT,)),
+    "small right A1": make_tree(small_a1=(RIGHT,)),
+}
+STILL = OcclusionRanges(
+    circulation=CirculationRanges(flow_scale=(1.0, 0.0)), collaterals=CollateralRanges(orbital_ml_min=(0, 0))
+)
+"""Normal flows, and no collateral through the orbit."""
 
 
-def downstream(tree, at, start_mm):
-    """Mask per branch of what blood can only reach past a point, following parents and confluences."""
-    masks = [np.zeros(len(b.points), bool) for b in tree.branches]
-    masks[at] = arc(tree.branches[at].points) >= start_mm
-    changed = True
-    while changed:
-        changed = False
+def of_length(mm, start=(0.3, 0.3), **more):
+    return STILL.model_copy(
+        update={"clots": ClotRanges(length_mm=(mm, mm), start=start, partial=0, side_branch=0, **more)}
+    )
+
+
+def block(tree, *sites, seed=0, grade=0, ranges=STILL):
+    return occlude(tree, sites, np.random.default_rng(seed), ranges, collateral=grade)
+
+
+def part(tree, flow, name, side=LEFT):
+    return flow.delay_s[tree.find(name, side)]
+
+
+def test_a_tube_resists_as_poiseuille_says():
+    tube = Branch("M1", "M1", LEFT, np.linspace((0, 0, 0), (0, 0, 40), 81), np.full(81, 1.5))
+    network = build(lay_out(Tree((tube,))))
+    sinks = np.zeros(network.nodes)
+    sinks[network.node[80]] = 100.0
+    pressure = solve(network, {int(network.node[0]): 90.0}, sinks=sinks).pressure
+    fall = POISEUILLE * 100 * 40 / MNI_SCALE / (1.5 / MNI_SCALE) ** 4
+    assert pressure[network.node[80]] == pytest.approx(90 - fall, rel=1e-6)
+    # 8 μ L Q / (π r⁴) in SI units: 3.5 mPa s, 37.7 mm, 100 ml/min, 1.415 mm
+    pascal = 8 * 3.5e-3 * 0.0377 * (1e-4 / 60) / (np.pi * 1.415e-3**4)
+    assert fall == pytest.approx(pascal / 133.322, rel=0.01)
+
+
+def test_normal_flows_are_those_measured_in_people():
+    tree = TREES["no circle"]
+    flow = block(tree)
+    expected = {"ICA-C": (210, 270), "M1": (130, 155), "A1": (70, 90), "P1": (50, 65), "VA": (75, 105)}
+    for name, (low, high) in expected.items():
+        for side in (LEFT, RIGHT):
+            assert low < flow.ml_min[tree.find(name, side)] < high, name
+    late = {name: part(tree, flow, name)[-1] for name in ("ICA-C", "ICA-T", "M1", "M2s", "M4sa")}
+    assert list(late.values()) == sorted(late.values())
+    assert 0.3 < late["M4sa"] - late["ICA-T"] < 2.5
+    assert all(np.isfinite(d).all() for d in flow.delay_s) and not flow.occlusions
+
+
+def test_a_communicating_artery_without_flow_is_not_dark():
+    tree = TREES["circle"]
+    flow = block(tree)
+    at = tree.find("AComA", LEFT)
+    assert abs(flow.ml_min[at]) < 5
+    assert flow.delay_s[at].max() < part(tree, flow, "A1")[-1] + 1.5
+
+
+@pytest.mark.parametrize(("segment", "side"), SITES, ids=IDS)
+@pytest.mark.parametrize("tree", TREES.values(), ids=TREES)
+def test_only_what_is_fed_through_the_clot_changes(tree, segment, side):
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        patent = occlude(tree, [], np.random.default_rng(seed), OcclusionRanges())
+        flow = occlude(tree, [(segment, side)], rng, OcclusionRanges())
+        (clot,) = flow.occlusions
+        reached = downstream(tree, patent, flow.clot)
         for i, b in enumerate(tree.branches):
-            if b.name in ("AComA", "PComA"):  # filled from either end
-                continue
-            fed = b.parent >= 0 and masks[b.parent][b.parent_point]
-            fed |= any(v.joins == i and v.name == "V4" and masks[j][-1] for j, v in enumerate(tree.branches))
-            if fed and not masks[i].all():
-                masks[i][:] = changed = True
-    return masks
+            np.testing.assert_array_equal(flow.patent_s[i], patent.delay_s[i])
+            same = ~clot.beyond[i]
+            np.testing.assert_array_equal(flow.delay_s[i][same], patent.delay_s[i][same])
+            assert not flow.clot[i][same].any()
+            assert not (clot.beyond[i] & ~reached[i]).any(), b.name
+        assert flow.clot[clot.branch].any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_holds_in_sampled_arteries(seed):
+    tree = sample_arteries(np.random.default_rng(seed), twigs=False)
+    patent = block(tree)
+    assert all(np.isfinite(d).all() for d in patent.delay_s)
+    for segment, side in SITES:
+        if not any((b.segment, b.side) == (segment, side) for b in tree.branches):
+            continue
+        flow = block(tree, (segment, side), grade=None)
+        (clot,) = flow.occlusions
+        for now, usual, beyond in zip(flow.delay_s, patent.delay_s, clot.beyond, strict=True):
+            np.testing.assert_array_equal(now[~beyond], usual[~beyond])
+        assert sum(b.sum() for b in clot.beyond) > len(clot.points)
+
+
+def downstream(tree, patent, clot):
+    """Points that patent blood can reach from the clot, by following the direction of flow."""
+    found = [c.copy() for c in clot]
+    touch = [
+        [(i, 0, b.parent, b.parent_point)] * (b.parent >= 0)
+        + [(i, len(b.points) - 1, b.joins, b.join_point)] * (b.joins >= 0)
+        for i, b in enumerate(tree.branches)
+    ]
+    links = [link for row in touch for link in row]
+    for _ in range(30):
+        for i, reach in enumerate(found):
+            if reach.any():
+                ahead = np.sign(np.gradient(patent.delay_s[i]))
+                k = np.flatnonzero(reach)
+                if (ahead > 0).any():
+                    reach[k.min() :] = True
+                if (ahead < 0).any():
+                    reach[: k.max() + 1] = True
+        for i, a, j, b in links:
+            if found[i][a] or found[j][b]:
+                found[i][a] = found[j][b] = True
+    return found
 
 
 @pytest.mark.parametrize(("segment", "side"), SITES, ids=IDS)
-def test_only_what_lies_beyond_a_clot_changes(tree, segment, side):
+def test_the_clot_starts_where_it_says_and_is_as_long_as_it_says(segment, side):
+    tree = TREES["circle"]
     for seed in range(6):
-        before = patent(tree)
-        after = occlude(tree, before, segment, side, np.random.default_rng(seed), collateral=0)
-        (clot,) = after.occlusions
-        assert (clot.segment, clot.side) == (segment, side)
-        assert (tree.branches[clot.branch].segment, tree.branches[clot.branch].side) == (segment, side)
-        beyond = downstream(tree, clot.branch, clot.start_mm)
-        for mask, fill, blocked in zip(beyond, after.fill, after.clot, strict=True):
-            assert (fill[~mask] == 1).all() and not blocked[~mask].any()
-            assert (fill[blocked] == 0).all()
-        assert after.clot[clot.branch].any()
-        assert all(f.min() == 1 and not c.any() for f, c in zip(before.fill, before.clot, strict=True))
-
-
-@pytest.mark.parametrize(("segment", "side"), SITES, ids=IDS)
-def test_the_clot_starts_where_it_says_and_is_as_long_as_it_says(tree, segment, side):
-    for seed in range(6):
-        flow = occlude(tree, patent(tree), segment, side, np.random.default_rng(seed), length_mm=4.0)
+        flow = block(tree, (segment, side), seed=seed, ranges=of_length(4.0, (0.0, 0.7)))
         (clot,) = flow.occlusions
         b = tree.branches[clot.branch]
-        on = arc(b.points)[flow.clot[clot.branch]]
-        assert on[0] == pytest.approx(clot.start_mm, abs=2 * STEP_MM)
-        room = b.length - clot.start_mm
-        assert on[-1] - on[0] == pytest.approx(min(clot.length_mm, room), abs=2 * STEP_MM + 0.1)
-        np.testing.assert_array_equal(b.points[flow.clot[clot.branch]], clot.points[: len(on)])
-        if segment is not Segment.ICA_CERVICAL:  # whose clot always grows further
-            assert clot.length_mm == 4.0
+        assert (b.segment, b.side) == (segment, side)
+        on = np.flatnonzero(flow.clot[clot.branch])
+        assert b.arc[on[0]] == pytest.approx(clot.start_mm)
+        length = np.linalg.norm(np.diff(clot.points[: len(on)], axis=0), axis=1).sum()
+        np.testing.assert_array_equal(b.points[on], clot.points[: len(on)])
+        assert length == pytest.approx(min(clot.length_mm, b.length - clot.start_mm), abs=1e-6)
+        if segment is not Segment.ICA_CERVICAL:  # whose clot is always long
+            assert clot.length_mm == pytest.approx(4.0 * MNI_SCALE, abs=2 * STEP_MM)
+        assert np.isinf(flow.delay_s[clot.branch][on]).all()
 
 
-def test_a_long_clot_runs_on_into_the_branches():
-    tree = sample_arteries(np.random.default_rng(8))
-    flow = occlude(
-        tree, patent(tree), Segment.ICA_TERMINUS, Side.LEFT, np.random.default_rng(1), length_mm=25.0
-    )
-    m1 = flow.clot[tree.find("M1", Side.LEFT)]
-    assert 10 < m1.sum() * STEP_MM < 25 and m1[0]
-    assert not flow.clot[tree.find("M1", Side.RIGHT)].any()
+def test_clot_length_has_the_published_distribution():
+    tree, site = TREES["circle"], (Segment.ICA_TERMINUS, LEFT)
+    flows = [block(tree, site, seed=s, ranges=OcclusionRanges()) for s in range(250)]
+    found = np.array([f.occlusions[0].length_mm for f in flows]) / MNI_SCALE
+    assert np.median(found) == pytest.approx(16.1, abs=2.5)
+    assert np.percentile(found, 25) == pytest.approx(7.6, abs=2.0)
 
 
-def test_collateral_grade_sets_the_contrast_beyond(tree):
-    far = tree.find("M3s", Side.LEFT)
-    for grade, (low, high) in enumerate(COLLATERAL_FILL):
-        flow = occlude(
-            tree,
-            patent(tree),
-            Segment.M1,
-            Side.LEFT,
-            np.random.default_rng(4),
-            collateral=grade,
-            length_mm=5.0,
+def test_the_lumen_is_open_up_to_the_clot():
+    tree = TREES["circle"]
+    flow = block(tree, (Segment.M1, LEFT), ranges=of_length(5.0))
+    m1, clot = part(tree, flow, "M1"), flow.clot[tree.find("M1", LEFT)]
+    first, last = np.flatnonzero(clot)[[0, -1]]
+    patent = flow.patent_s[tree.find("M1", LEFT)]
+    np.testing.assert_array_equal(m1[:first], patent[:first])
+    assert first > 5 and np.isinf(m1[first:]).all() and last < len(m1) - 5
+
+
+def test_good_collaterals_fill_backwards_up_to_the_clot():
+    tree = TREES["circle"]
+    flow = block(tree, (Segment.M1, LEFT), ranges=of_length(4.0), grade=3)
+    m1, patent = part(tree, flow, "M1"), flow.patent_s[tree.find("M1", LEFT)]
+    beyond = m1[np.flatnonzero(flow.clot[tree.find("M1", LEFT)])[-1] + 1 :]
+    assert np.isfinite(beyond).all() and (np.diff(beyond) < 0).all() and beyond.min() > patent.max() + 0.5
+    assert flow.ml_min[tree.find("M2s", LEFT)] * flow.ml_min[tree.find("M2i", LEFT)] <= 1e-6
+    assert part(tree, flow, "M4sa")[-1] < beyond.min()
+
+
+def test_fill_beyond_the_clot_rises_with_the_grade_and_with_time():
+    tree, curve = TREES["circle"], usual_curve()
+    peak, later = [], []
+    for grade in range(4):
+        flows = [
+            block(tree, (Segment.M1, LEFT), seed=s, ranges=of_length(6.0), grade=grade) for s in range(8)
+        ]
+        clots = [f.occlusions[0] for f in flows]
+        assert {c.collateral for c in clots} == {grade}
+        peak.append(np.mean([c.fill for c in clots]))
+        later.append(
+            np.mean([f.fill_beyond(c, curve, curve.peak_s + 9.5) for f, c in zip(flows, clots, strict=True)])
         )
-        assert low <= flow.occlusions[0].fill <= high
-        assert flow.fill[far].max() == pytest.approx(flow.occlusions[0].fill, abs=1e-6)
+    assert peak == sorted(peak) and peak[0] == 0 and peak[3] > 0.6 > 0.45 > peak[1]
+    assert later[0] == 0 and all(late > now for late, now in zip(later[1:], peak[1:], strict=True))
 
 
-def test_a_second_clot_leaves_the_first(tree):
-    rng = np.random.default_rng(3)
-    one = occlude(tree, patent(tree), Segment.M1, Side.LEFT, rng)
-    two = occlude(tree, one, Segment.P2, Side.RIGHT, rng)
-    assert [o.segment for o in two.occlusions] == [Segment.M1, Segment.P2]
-    for first, both in zip(one.clot, two.clot, strict=True):
-        assert (both >= first).all()
-    for first, both in zip(one.fill, two.fill, strict=True):
-        assert (both <= first).all()
+def test_the_circle_of_willis_refills_the_terminus_of_a_blocked_carotid():
+    ranges = of_length(4.0)
+    for name, open_again in (("circle", True), ("no circle", False)):
+        tree = TREES[name]
+        flow = block(tree, (Segment.ICA_CERVICAL, LEFT), ranges=ranges)
+        assert flow.occlusions[0].kind == "thrombus"
+        m1 = part(tree, flow, "M1")
+        assert np.isfinite(m1).all() == open_again
+        if open_again:
+            assert m1.max() < flow.patent_s[tree.find("M1", LEFT)].max() + 2
+            neck = part(tree, flow, "ICA-C")  # stands still and fills slowly from above
+            last = np.flatnonzero(flow.clot[tree.find("ICA-C", LEFT)])[-1]
+            assert neck[last + 1] > neck[-1] + 3
 
 
-def test_an_absent_segment_is_refused(tree):
-    with pytest.raises(ValueError, match="no left BA"):
-        occlude(tree, patent(tree), Segment.BASILAR, Side.LEFT, np.random.default_rng(0))
+def test_the_eye_can_feed_the_carotid():
+    tree = TREES["no circle"]
+    ranges = of_length(4.0).model_copy(
+        update={"collaterals": CollateralRanges(orbital_ml_min=(45.0, 45.0))},
+    )
+    flow = block(tree, (Segment.ICA_CERVICAL, LEFT), ranges=ranges)
+    assert np.isfinite(part(tree, flow, "M1")).all()
+    assert flow.ml_min[tree.find("ophthalmic", LEFT)] < 0
+
+
+def test_a_basilar_tip_fills_from_the_front_where_it_can():
+    ranges = of_length(4.0, basilar_tip=0.0)
+    for name, open_again in (("circle", True), ("no circle", False)):
+        tree = TREES[name]
+        flow = block(tree, (Segment.BASILAR, MIDLINE), ranges=ranges)
+        assert np.isfinite(part(tree, flow, "P1")).all() == open_again
+        assert np.isfinite(part(tree, flow, "BA", MIDLINE)[-3:]).all() == open_again
+        if open_again:
+            assert flow.ml_min[tree.find("P1", LEFT)] < 0 < flow.ml_min[tree.find("PComA", LEFT)]
+
+
+def test_a_fetal_posterior_artery_does_not_miss_the_basilar():
+    tree = TREES["fetal left"]
+    flow = block(tree, (Segment.BASILAR, MIDLINE), ranges=of_length(4.0, basilar_tip=0.0))
+    at = tree.find("P2", LEFT)
+    np.testing.assert_allclose(flow.delay_s[at], flow.patent_s[at], atol=0.5)
+    assert flow.ml_min[at] > 45 and flow.ml_min[tree.find("P1", LEFT)] < 0
+
+
+def test_a_long_clot_runs_on_into_m1_and_a1():
+    ranges = of_length(30.0, carotid_t=1.0, other_branch=0.0)
+    tree = TREES["circle"]
+    flow = block(tree, (Segment.ICA_TERMINUS, LEFT), ranges=ranges)
+    m1, a1 = (flow.clot[tree.find(name, LEFT)] for name in ("M1", "A1"))
+    assert m1[0] and a1[0] and m1.sum() * STEP_MM > 15
+    assert not flow.clot[tree.find("M1", RIGHT)].any()
+
+
+def test_two_clots_are_solved_together_and_the_carotid_pair_is_tandem():
+    tree = TREES["circle"]
+    sites = ((Segment.ICA_CERVICAL, LEFT), (Segment.M1, LEFT), (Segment.P2, RIGHT))
+    flow = block(tree, *sites, ranges=of_length(4.0))
+    assert [(o.segment, o.side) for o in flow.occlusions] == list(sites)
+    assert [o.kind for o in flow.occlusions[:2]] == ["tandem", "tandem"]
+    assert flow.occlusions[2].kind == "embolus"
+    assert np.isinf(part(tree, flow, "M2s")).all() and np.isinf(part(tree, flow, "P3a", RIGHT)).all()
+    assert np.isfinite(part(tree, flow, "M2s", RIGHT)).all()
+
+
+def test_a_partial_clot_lets_blood_through():
+    tree = TREES["circle"]
+    ranges = STILL.model_copy(
+        update={"clots": ClotRanges(partial=1.0, length_mm=(4, 4), partial_lumen=(0.3, 0.3))}
+    )
+    flow = block(tree, (Segment.M1, LEFT), ranges=ranges)
+    (clot,) = flow.occlusions
+    assert clot.lumen == 0.3 and flow.clot[clot.branch].any()
+    assert np.isfinite(flow.delay_s[clot.branch]).all() and clot.fill > 0.7
+
+
+def test_stasis_below_a_clot_is_asked_for():
+    tree, site = TREES["no circle"], (Segment.ICA_TERMINUS, LEFT)
+    quiet = of_length(6.0)
+    flow = block(tree, site, ranges=quiet)
+    slow = block(tree, site, ranges=quiet.model_copy(update={"upstream_stasis": 1.0}))
+    at = tree.find("ICA-C", LEFT)
+    np.testing.assert_array_equal(flow.delay_s[at], flow.patent_s[at])
+    assert slow.delay_s[at][-1] > flow.delay_s[at][-1] + 2
+
+
+def test_fill_is_a_share_of_the_peak_and_nothing_in_the_clot():
+    tree, curve = TREES["circle"], usual_curve()
+    flow = block(tree, (Segment.M1, LEFT), grade=2, ranges=of_length(8.0))
+    fill = flow.fill(curve, curve.peak_s + 1.5)
+    assert [f.shape for f in fill] == [b.radius.shape for b in tree.branches]
+    for share, clot in zip(fill, flow.clot, strict=True):
+        assert (share[clot] == 0).all() and share.min() >= 0 and share.max() <= 1
+    assert fill[tree.find("M1", RIGHT)].min() > 0.9
+
+
+def test_an_absent_segment_is_refused():
+    tree = TREES["circle"]
+    gone = Tree(tuple(replace(b, structure="P2") if b.structure == "P1" else b for b in tree.branches))
+    with pytest.raises(ValueError, match="this patient has no left P1"):
+        block(gone, (Segment.P1, LEFT))

@@ -1,34 +1,46 @@
 """What is written agrees with its truth, read back by the room that reads a scanner's files."""
 
 import csv
-from dataclasses import replace
+import json
 
+import nibabel
 import numpy as np
 import pytest
 
 from lvo.anatomy import Segment, Side
 from lvo.dicom import read_study
 from lvo.phantom import atlas
-from lvo.phantom.flow import patent
-from lvo.phantom.study import TRUTH_COLUMNS, sample_study, truth_rows, write_studies
+from lvo.phantom.config import load_config
+from lvo.phantom.patient import Order, sample_case
+from lvo.phantom.study import write_studies
+from lvo.phantom.truth import TRUTH_COLUMNS, truth_rows
+from lvo.phantom.vessels import SITE_INDEX
 from lvo.study import Role
 
 pytestmark = pytest.mark.skipif(
     atlas.atlas_path() is None, reason="spm-runtime, which holds the head atlas, is not installed"
 )
-SEED, SIZE = 21, {"matrix": 128, "slices": 90}
+SEED, NAME = 21, "study-000021"
+ORDER = Order(
+    sites=((Side.LEFT, Segment.M1),), collateral=0, phase="peak", noise="low", matrix=128, slices=110
+)
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """Folder, rows of truth.csv, patient and scan of one study with a left M1 occlusion."""
+def config():
+    sent = {"bone": 1.0, "thick": 1.0, "mip": 1.0, "coronal": 1.0, "sagittal": 1.0, "two-spacings": 0.0}
+    still = {"motion": {"probability": 0.0}, "sent": sent, "coverage": (1.0, 0.0, 0.0), "tilt": 1.0, "cut": 0.0}
+    return load_config("realistic").changed({"scan": still})
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, config):
+    """Folder, rows of truth.csv and case of one study with a left M1 occlusion."""
     out = tmp_path_factory.mktemp("phantoms")
-    sites = [(Side.LEFT, Segment.M1)]
-    write_studies(out, count=1, seed=SEED, occlusions=sites, **SIZE)
+    write_studies(out, [(NAME, SEED, ORDER)], config, truth=True)
     with (out / "truth.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    patient, scan, _ = sample_study(SEED, occlusions=sites, **SIZE)
-    return out / f"study-{SEED:06d}", rows, patient, scan
+    return out / NAME, rows, sample_case(SEED, config, ORDER)
 
 
 @pytest.fixture(scope="module")
@@ -41,62 +53,87 @@ def index_of(volume, points):
     return np.rint(np.asarray(points) @ inverse[:3, :3].T + inverse[:3, 3]).astype(int)
 
 
+def to_lps(pose, points):
+    return np.asarray(points) @ pose[:3, :3].T + pose[:3, 3]
+
+
 def test_a_study_has_the_series_of_a_code_stroke(study):
-    found = {s.description: (s.role, s.chosen) for s in study.series}
-    assert len(found) == len(study.series) == 4
-    assert found["CTA HEAD THIN H20f"] == (Role.CTA, True)
-    assert sorted(r for r, chosen in found.values() if not chosen) == [Role.DERIVED, Role.TOPOGRAM]
-    assert sorted(r for r, chosen in found.values() if chosen) == [Role.CTA, Role.NCCT]
-    thick = next(s for s in study.series if s.role is Role.DERIVED)
-    thin = next(s for s in study.series if s.role is Role.CTA)
-    assert thick.slice_spacing_mm > 1.5 * thin.slice_spacing_mm
+    found = {s.description: s for s in study.series}
+    assert len(found) == len(study.series) == 8
+    assert found["CTA HEAD THIN H20f"].role is Role.CTA and found["CTA HEAD THIN H20f"].chosen
+    assert sorted(s.role for s in found.values() if s.chosen) == [Role.CTA, Role.NCCT]
+    assert {found[name].role for name in found if "MPR" in name or "MIP" in name} == {Role.DERIVED}
     assert not [r for r in study.reasons if r.kind == "rejection"]
-    assert study.cta.array.shape == (90, 128, 128)
+    assert study.cta.array.shape == (110, 128, 128)
 
 
 def test_the_written_volume_is_the_one_that_was_scanned(written, study):
-    scan = written[3]
-    affine, shape = scan.lattice(scan.slice_mm)
+    affine, shape = written[2].scan.cta_lattice()
     assert study.cta.array.shape == shape
     np.testing.assert_allclose(study.cta.affine, affine, atol=1e-3)
 
 
 def test_truth_says_where_the_clot_is(written, study):
-    _, (row,), patient, scan = written
+    _, (row,), case = written
     assert tuple(row) == TRUTH_COLUMNS
-    assert (row["study"], row["status"]) == (f"study-{SEED:06d}", "occluded")
-    assert (row["segment"], row["side"]) == ("M1", "left")
+    assert (row["study"], row["status"], row["segment"], row["side"]) == (NAME, "occluded", "M1", "left")
     place = np.array([float(row[f"position_{a}"]) for a in "xyz"])
     index = index_of(study.cta, place)
     assert (index >= 0).all() and (index < study.cta.array.shape).all()
-    head = np.linalg.inv(scan.pose) @ [*place, 1]
-    assert 5 < head[0] < 45  # on the patient's left, where an M1 runs
-    assert np.linalg.norm(patient.occlusions[0].points - head[:3], axis=1).min() < 0.1
+    head = np.linalg.inv(case.scan.pose) @ [*place, 1]
+    assert 5 < head[0] < 50  # on the patient's left, where an M1 runs
+    assert np.linalg.norm(case.patient.occlusions[0].points - head[:3], axis=1).min() < 0.1
 
 
 def test_the_clot_is_darker_than_the_other_side(written, study):
-    patient, scan = written[2:]
+    case = written[2]
 
     def hu_along(points):
-        lps = points @ scan.pose[:3, :3].T + scan.pose[:3, 3]
-        return float(np.median(study.cta.array[tuple(index_of(study.cta, lps).T)]))
+        return float(np.median(study.cta.array[tuple(index_of(study.cta, to_lps(case.scan.pose, points)).T)]))
 
-    clot = hu_along(patient.occlusions[0].points)
-    other = hu_along(patient.arteries.branches[patient.arteries.find("M1", Side.RIGHT)].points)
-    assert clot < other - 60
-    assert other > 120
+    other = case.patient.arteries.branches[case.patient.arteries.find("M1", Side.RIGHT)].points
+    assert hu_along(case.patient.occlusions[0].points) < hu_along(other) - 60
+    assert hu_along(other) > 120
 
 
-def test_the_ncct_shows_the_same_head_without_contrast(written, study):
-    patient, scan = written[2:]
-    m1 = patient.arteries.branches[patient.arteries.find("M1", Side.RIGHT)].points
-    lps = m1 @ scan.pose[:3, :3].T + scan.pose[:3, 3]
-    assert study.ncct.array[tuple(index_of(study.ncct, lps).T)].mean() < 90
-    brain = index_of(study.ncct, [(scan.pose @ [30, 20, 60, 1])[:3]])[0]
-    assert 10 < np.median(study.ncct.array[tuple(slice(i - 1, i + 2) for i in brain)]) < 60
+def test_the_tilted_ncct_shows_the_same_head_without_contrast(written, study):
+    case = written[2]
+    assert abs(case.scan.tilt_deg) > 1
+    m1 = case.patient.arteries.branches[case.patient.arteries.find("M1", Side.RIGHT)].points
+    lps = to_lps(case.scan.ncct_pose, m1)
+    assert np.median(study.ncct.array[tuple(index_of(study.ncct, lps).T)]) < 90
+    # Where the CTA has bone, so has the NCCT: both show one head, moved by a millimetre or two.
+    bone = np.argwhere(study.cta.array[40:90] > 1100)[::37] + (40, 0, 0)
+    there = bone @ study.cta.affine[:3, :3].T + study.cta.affine[:3, 3]
+    index = index_of(study.ncct, there)
+    inner = ((index >= 1) & (index < np.array(study.ncct.array.shape) - 1)).all(1)
+    around = np.max([study.ncct.array[tuple((index[inner] + d).T)] for d in np.ndindex(2, 2, 2)], axis=0)
+    assert inner.sum() > 100 and (around > 300).mean() > 0.9
 
 
-def test_a_patent_study_has_one_row_that_says_so(written):
-    patient, scan = written[2:]
-    (row,) = truth_rows("study-x", replace(patient, flow=patent(patient.arteries)), scan)
+def test_truth_volumes_lie_on_the_cta(written, study):
+    folder, _, case = written
+    maps = {}
+    for name in ("vessels", "clot", "centrelines", "territories"):
+        image = nibabel.load(folder / "truth" / f"{name}.nii.gz")
+        to_ras = np.diag([-1, -1, 1, 1]) @ study.cta.affine[:, [2, 1, 0, 3]]
+        np.testing.assert_allclose(image.affine, to_ras, atol=1e-2)
+        maps[name] = np.asarray(image.dataobj).transpose(2, 1, 0)
+    clot = index_of(study.cta, to_lps(case.scan.pose, case.patient.occlusions[0].points))
+    assert maps["clot"][tuple(clot.T)].mean() > 0.6
+    assert (maps["clot"] > 0).sum() < 400
+    m1 = SITE_INDEX[Segment.M1, Side.RIGHT]
+    assert study.cta.array[maps["vessels"] == m1].mean() > 120
+    assert (maps["centrelines"] == m1).sum() < (maps["vessels"] == m1).sum()
+    assert set(np.unique(maps["territories"])) <= set(range(8)) and (maps["territories"] == 2).sum() > 1000
+    about = json.loads((folder / "truth" / "truth.json").read_text())
+    np.testing.assert_allclose(about["head_to_lps"], case.scan.pose)
+    with (folder / "truth" / "centrelines.csv").open() as file:
+        rows = [r for r in csv.DictReader(file) if r["branch"] == "M1" and r["side"] == "left"]
+    assert any(r["clot"] == "1" for r in rows) and float(rows[0]["radius_mm"]) > 0.8
+
+
+def test_a_patent_study_has_one_row_that_says_so(config):
+    case = sample_case(SEED, config, Order(sites=()))
+    (row,) = truth_rows("study-x", case)
     assert row["status"] == "patent" and "segment" not in row
