@@ -161,7 +161,7 @@ def phantom(
         places = tuple(parse_occlusion(text) for text in occlusion or ())
         try:
             from lvo.phantom.atlas import AtlasMissing
-            from lvo.phantom.benchmark import read_benchmark
+            from lvo.phantom.benchmark import studies_of
             from lvo.phantom.config import load_config
             from lvo.phantom.patient import Order
             from lvo.phantom.study import write_studies
@@ -169,18 +169,10 @@ def phantom(
             raise UsageError(
                 f"Phantoms need the extra 'phantom': pip install 'lvo[phantom]' ({error.name})."
             ) from error
-        config = load_config(preset)
-        if preset == "benchmark":
-            if places or slices or seed:
-                raise UsageError(
-                    "The benchmark is frozen: --occlusion, --seed and --slices do not go with it."
-                )
-            studies = read_benchmark()[first - 1 :][:count]
-        else:
-            order = Order(sites=places or None, matrix=matrix, slices=slices)
-            studies = tuple((f"study-{n:06d}", n, order) for n in range(seed, seed + (count or 1)))
+        order = Order(sites=places or None, matrix=matrix, slices=slices)
+        studies = studies_of(preset, count=count, first=first, seed=seed, order=order)
         try:
-            write_studies(out, studies, config, truth=truth, device=device)
+            write_studies(out, studies, load_config(preset), truth=truth, device=device)
         except AtlasMissing as error:
             raise UsageError(str(error)) from error
         what = "study" if len(studies) == 1 else "studies"

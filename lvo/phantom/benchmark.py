@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvo.anatomy import Segment, Side
-from lvo.errors import ConfigInvalid, PathNotFound
+from lvo.errors import ConfigInvalid, PathNotFound, UsageError
 from lvo.phantom.config import folder
 from lvo.phantom.patient import Order
 from lvo.study import Volume
@@ -45,6 +45,28 @@ def read_benchmark(path: Path | None = None) -> tuple[tuple[str, int, Order], ..
         except (KeyError, ValueError) as error:
             raise ConfigInvalid(f"{path}, line {number}: {error}") from error
     return tuple(studies)
+
+
+def studies_of(
+    preset: str, *, count: int | None, first: int, seed: int, order: Order
+) -> tuple[tuple[str, int, Order], ...]:
+    """Name, seed and order of the studies of a preset: of the benchmark's table, or counted up from a seed.
+
+    Parameters
+    ----------
+    count : how many; None is one, or the whole benchmark.
+    first : of the benchmark, from 1.
+
+    Raises
+    ------
+    UsageError
+        The benchmark was asked for something else than it holds.
+    """
+    if preset != "benchmark":
+        return tuple((f"study-{n:06d}", n, order) for n in range(seed, seed + (count or 1)))
+    if order.sites or order.slices or seed:
+        raise UsageError("The benchmark is frozen: --occlusion, --seed and --slices do not go with it.")
+    return read_benchmark()[first - 1 :][:count]
 
 
 def order_of(row: dict[str, str]) -> Order:

@@ -111,7 +111,7 @@ def sample_brain(rng: np.random.Generator, ranges: BrainRanges, age: float) -> B
     )  # fmt: skip
 
 
-def draw_brain(shape: BrainShape, levels: Levels, canvas: Canvas) -> None:
+def draw_brain(shape: BrainShape, levels: Levels, canvas: Canvas, cavity: Tensor) -> None:
     """Draw everything inside the inner table, in place, but dura, plexus and pineal gland.
 
     Parameters
@@ -119,10 +119,11 @@ def draw_brain(shape: BrainShape, levels: Levels, canvas: Canvas) -> None:
     shape : one brain
     levels : the points, (z, y, x)
     canvas : the tissue drawn so far
+    cavity : mm to the inner table at the coarse points, negative inside the skull.
     """
     if float(levels.slow.z.max()) < -42 or float(levels.slow.z.min()) > 150:
         return
-    fields = _fields(shape, levels)
+    fields = _fields(shape, levels, cavity)
     for fine, coarse, thinned in levels.blocks():
         part = {name: value[coarse] for name, value in fields.items()}
         if bool((part["cavity"] < 3).any()):
@@ -163,7 +164,7 @@ def midline(shape: BrainShape, where: Where) -> Tensor:
     return 0.7 * waves(Where(torch.zeros_like(where.x), where.y, where.z), shape.keys[3], 150.0)
 
 
-def _fields(shape: BrainShape, levels: Levels) -> dict[str, Tensor]:
+def _fields(shape: BrainShape, levels: Levels, cavity: Tensor) -> dict[str, Tensor]:
     """Smooth fields of which the tissue is composed, on the coarse grid, (z, y, x) each, mm or HU.
 
     ventricle, cavity, sulcus, floor are signed distances (floor: negative where there are sulci), pia and
@@ -181,8 +182,8 @@ def _fields(shape: BrainShape, levels: Levels) -> dict[str, Tensor]:
     depth = sharp["pia"]
     width = m["width"] * (0.7 + 0.6 * torch.clamp(1 - depth / 15, 0, 1))
     return {
-        "ventricle": sharp["ventricle"], "cavity": sharp["cavity"], "sulcus": sulcus,
-        "pia": torch.minimum(depth - thinning, -sharp["cavity"] - 0.4),
+        "ventricle": sharp["ventricle"], "cavity": cavity, "sulcus": sulcus,
+        "pia": torch.minimum(depth - thinning, -cavity - 0.4),
         "floor": torch.maximum(depth - m["depth"], 4.5 - m["core"]),
         "cortex": sharp["cortex"] - thinning, "width": width, "nuclei": sharp["nuclei"], "offset": m["hu"],
     }  # fmt: skip

@@ -19,14 +19,13 @@ from lvo.phantom.skull_maps import bone_maps
 F32 = npt.NDArray[np.float32]
 Grids = tuple[F32, F32, F32]
 
-SHARP = ("ventricle", "pia", "cortex", "nuclei", "cavity")
+SHARP = ("ventricle", "pia", "cortex", "nuclei")
 """Channels of the first stack, which have edges.
 
 ventricle : mm to the wall of the ventricles, negative inside.
 pia : depth under the brain's surface, mm, sulci filled in; negative outside.
 cortex : the same, greater where the surface has no cortex (brainstem, corpus callosum).
 nuclei : log of the odds of grey against white in nuclei and cerebellum, -4 elsewhere.
-cavity : mm to the inner table, negative inside the skull.
 """
 SMOOTH = ("away x", "away y", "away z", "offset x", "offset y", "offset z", "core", "tentorium", "ventricle")
 """Channels of the second stack, which are smooth.
@@ -99,7 +98,7 @@ def brain_maps() -> tuple[F32, F32]:
     tissue = (grey + white) * (cavity < 1) + csf * np.clip(1.5 - ventricle, 0, 1)
     # Between splenium and vermis averaging leaves more fluid than anybody has.
     tissue = tissue + 0.4 * np.clip(
-        2 - 2 * ((x / 12) ** 2 + ((y - 47) / 16) ** 2 + ((z - 37) / 9) ** 2), 0, 1
+        2 - 2 * ((x / 14) ** 2 + ((y - 45) / 17) ** 2 + ((z - 34) / 11) ** 2), 0, 1
     )
     pia = _signed(0.5 - tissue, step, -1)
     pia = np.maximum(pia, -cavity - _RIM_MM - 8 * (1 - _convexity(grids)) - 14 * _ramp(-cavity, 4, 9))
@@ -110,7 +109,7 @@ def brain_maps() -> tuple[F32, F32]:
     core_mm = _coarse_distance(core, step)
     offset = _to_surface(pia, step)
     cortex = pia + 6 * ndimage.gaussian_filter(stem, 0.8)
-    sharp = np.stack([ventricle, pia, cortex, nuclei, cavity]).astype(np.float32)
+    sharp = np.stack([ventricle, pia, cortex, nuclei]).astype(np.float32)
     smooth = np.stack([*normal, *offset, core_mm, tent, ventricle]).astype(np.float32)
     return sharp, smooth
 

@@ -1,8 +1,8 @@
 """A patient's circulation: the arterial network solved as in health, with stenoses, and with clots.
 
 Beds are calibrated in health, where tissue draws its normal flow. With disease they dilate to keep it, down
-to about half of their resistance; beyond that, flow falls with the pressure. Contrast never comes earlier than
-in health: arteries that carry more by a detour grow wider (approximate).
+to about half of their resistance; beyond that, flow falls with the pressure. Contrast never comes earlier
+than in health: arteries that carry more by a detour grow wider (approximate).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
+from scipy.spatial.distance import cdist
 
 from lvo.anatomy import Side
 from lvo.phantom.network import Array, Bypass, Index, Network
@@ -55,6 +56,7 @@ _ANASTOMOSES: tuple[tuple[tuple[tuple[str, str], ...], float], ...] = (
 )
 """Territories that leptomeningeal vessels join, family by family, and the flow in ml/min that a family
 carries at a recruitment of 1 and 40 mmHg."""
+_JOINED = frozenset(name for family, _ in _ANASTOMOSES for pair in family for name in pair)
 _REFERENCE_MMHG, _ORBITAL_ML = 40.0, 0.3
 
 
@@ -84,7 +86,7 @@ class CollateralRanges(BaseModel):
 
     grade_weights: tuple[float, float, float, float] = (0.10, 0.27, 0.36, 0.27)
     same_grade: float = 0.7
-    recruitment: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.02, 0.12), (0.25, 0.7), (1.5, 4.0))
+    recruitment: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.03, 0.18), (0.25, 0.7), (1.5, 4.0))
     missing: tuple[float, float, float, float] = (1.0, 0.6, 0.25, 0.03)
     scatter: float = 0.6
     seconds: tuple[float, float] = (0.3, 1.2)
@@ -194,12 +196,14 @@ def draw_bypass(
 ) -> Anastomoses:
     """Anastomoses between the leaves of one hemisphere, and from the ECA to the ophthalmic artery."""
     names, sides = _leaves(tree, network)
+    label = np.array(names)
     tips = np.array([tree.branches[i].points[-1] for i in network.ends])
     found: list[tuple[Index, Index, Array, Array]] = []
     for side in (Side.LEFT, Side.RIGHT):
         here = np.array([s in (side, Side.MIDLINE) for s in sides])
+        own = {name: np.flatnonzero(here & (label == name)) for name in _JOINED}
         for family, unit in _ANASTOMOSES:
-            rows = [_pairs(np.array(names), here, tips, pair, ranges.reach_mm) for pair in family]
+            rows = [_pairs(own[one], own[other], tips, ranges.reach_mm) for one, other in family]
             a, b, w = (np.concatenate(parts) for parts in zip(*rows, strict=True))
             conduct, volume = _recruit(w, unit, grades[side], rng, ranges)
             found.append((a, b, conduct, volume))
@@ -212,19 +216,12 @@ def _leaves(tree: Tree, network: Network) -> tuple[list[str], list[Side]]:
     return [TERRITORY.get(b.structure, b.structure) for b in ends], [b.side for b in ends]
 
 
-def _pairs(
-    names: np.ndarray[tuple[int], np.dtype[np.str_]],
-    here: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    tips: Array,
-    pair: tuple[str, str],
-    reach_mm: float,
-) -> tuple[Index, Index, Array]:
+def _pairs(one: Index, other: Index, tips: Array, reach_mm: float) -> tuple[Index, Index, Array]:
     """Leaves of two territories that face each other, and the weight of what joins them."""
-    one, other = np.flatnonzero(here & (names == pair[0])), np.flatnonzero(here & (names == pair[1]))
     if not len(one) or not len(other):
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    apart = np.linalg.norm(tips[one][:, None] - tips[other][None], axis=-1)
-    nearest = np.argsort(apart, axis=1)[:, :2]
+    apart = cdist(tips[one], tips[other])
+    nearest = np.argpartition(apart, min(1, len(other) - 1), axis=1)[:, :2]
     rows = np.repeat(np.arange(len(one)), nearest.shape[1])
     columns = nearest.ravel()
     return one[rows], other[columns], np.exp(-apart[rows, columns] / reach_mm)

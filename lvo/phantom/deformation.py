@@ -116,8 +116,10 @@ class Deformation:
         """
         device = device or torch.device("cpu")
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
-        counts = [max(2, int(np.ceil(n * s / _COARSE_MM)) + 1) for n, s in zip(shape, spacing, strict=True)]
-        axes = [np.linspace(0, n, c) for n, c in zip(shape, counts, strict=True)]
+        # One point further at either end, so that the mirror image has the same lattice.
+        counts = [int(np.ceil((n + 1) * s / _COARSE_MM)) + 1 for n, s in zip(shape, spacing, strict=True)]
+        counts = [max(2, c) for c in counts]
+        axes = [np.linspace(-1, n, c) for n, c in zip(shape, counts, strict=True)]
         index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
         target = torch.from_numpy(index @ affine[:3, :3].T + affine[:3, 3]).to(device, torch.float32)
         linear = target / torch.tensor(self.stretch, dtype=torch.float32, device=device)
@@ -125,8 +127,8 @@ class Deformation:
         rough = [c // 2 + 1 for c in counts]
         seed = self._inverse(_resized(target, rough), _resized(linear, rough), 6)
         start = linear + _resized(seed - _resized(linear, rough), counts)
-        found = self._inverse(target, start, 2).permute(3, 0, 1, 2).contiguous()
-        steps = np.array([n / (c - 1) for n, c in zip(shape, counts, strict=True)])
+        found = self._inverse(target, start, 1).permute(3, 0, 1, 2).contiguous()
+        steps = np.array([(n + 1) / (c - 1) for n, c in zip(shape, counts, strict=True)])
         return Field(found, steps)
 
     def mirrored(self) -> Deformation:
@@ -183,7 +185,7 @@ class Field:
     Attributes
     ----------
     points : (3, z, y, x), canonical x, y, z, mm.
-    steps : lattice points between two of them, along z, y, x.
+    steps : lattice points between two of them, along z, y, x; the first lies at index -1.
     """
 
     points: Tensor
@@ -194,7 +196,7 @@ class Field:
         out = []
         for c in self.points:
             for axis in (2, 1, 0):
-                c = interpolated(c, axis, index[axis] / self.steps[axis])
+                c = interpolated(c, axis, (index[axis] + 1) / self.steps[axis])
             out.append(c.contiguous())
         return out[0], out[1], out[2]
 

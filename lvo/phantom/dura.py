@@ -120,7 +120,7 @@ def _reach(levels: Levels) -> float:
         if levels.slow.shape[axis] > 1:
             steps = [torch.diff(c, dim=axis) for c in (levels.slow.x, levels.slow.y, levels.slow.z)]
             gaps.append(float((steps[0] ** 2 + steps[1] ** 2 + steps[2] ** 2).max()))
-    return float(0.75 * sum(gaps) ** 0.5 + 1.5)
+    return float(0.5 * sum(gaps) ** 0.5 + 1.3)
 
 
 def _near(levels: Levels, mask: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ occlusion away changes nothing but what lies beyond it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeVar
@@ -21,6 +21,7 @@ from lvo.phantom.bolus import REFERENCE_DELAY_S, Curve, usual_curve
 from lvo.phantom.circulation import (
     Circulation,
     CirculationRanges,
+    State,
     at_rest,
     flow_per_branch,
     solve_blocked,
@@ -163,16 +164,9 @@ def occlude(
     body, small, *own = rng.spawn(2 + len(sites))
     circulation = Circulation.draw(body, ranges.circulation)
     stasis = body.random() < ranges.upstream_stasis
-    layout = lay_out(healthy or tree)
-    usual = solve_healthy(tree, layout, circulation)
     grades = draw_grades(small, ranges.collaterals, collateral)
-    anastomoses = draw_bypass(tree, usual.network, grades, small, ranges.collaterals)
-    if healthy is None:
-        patent = at_rest(usual)
-    else:
-        layout = narrowed(layout, healthy, tree)
-        patent = solve_narrowed(tree, layout, circulation, usual, anastomoses, ranges.collaterals)
-    offsets = layout.offsets
+    patent, block = _open_arteries(tree, healthy, circulation, grades, small, ranges.collaterals)
+    offsets = patent.network.offsets
     clots = [
         place(tree, *site, r, ranges.clots, tandem=_is_tandem(*site, sites))
         for site, r in zip(sites, own, strict=True)
@@ -184,7 +178,7 @@ def occlude(
         return Flow(before, clear, before, flow_per_branch(patent), patent.perfused)
     through = [passed(patent.network, patent.solution, m, patent.bypass) > _THROUGH for m in masks]
     lumen = np.min([np.where(m, c.lumen, 1.0) for m, c in zip(masks, clots, strict=True)], axis=0)
-    blocked = solve_blocked(tree, layout, lumen, circulation, usual, anastomoses)
+    blocked = block(lumen)
     changed = np.logical_or.reduce([*through, standing(patent, blocked)] if stasis else through)
     time, clot = np.where(changed, blocked.delay, patent.delay), np.logical_or.reduce(masks)
     less = np.logical_or.reduceat(np.logical_or.reduce(through), offsets[:-1])
@@ -195,6 +189,26 @@ def occlude(
         for site, c, beyond in zip(sites, clots, through, strict=True)
     )
     return replace(flow, occlusions=found)
+
+
+def _open_arteries(
+    tree: Tree,
+    healthy: Tree | None,
+    circulation: Circulation,
+    grades: dict[Side, int],
+    rng: np.random.Generator,
+    ranges: CollateralRanges,
+) -> tuple[State, Callable[[Array], State]]:
+    """The state without clots, and a function that gives it with a share of the lumen left open, (n,)."""
+    layout = lay_out(healthy or tree)
+    usual = solve_healthy(tree, layout, circulation)
+    anastomoses = draw_bypass(tree, usual.network, grades, rng, ranges)
+    if healthy is None or _as_wide(tree, healthy):
+        patent = at_rest(usual)
+    else:
+        layout = narrowed(layout, healthy, tree)
+        patent = solve_narrowed(tree, layout, circulation, usual, anastomoses, ranges)
+    return patent, lambda lumen: solve_blocked(tree, layout, lumen, circulation, usual, anastomoses)
 
 
 def _describe(
@@ -239,6 +253,12 @@ def _is_tandem(segment: Segment, side: Side, sites: Sequence[tuple[Segment, Side
     """Whether a site is one of a cervical and an intracranial pair of one carotid."""
     same = {s for s, where in sites if where is side and s in _CAROTID}
     return segment in same and Segment.ICA_CERVICAL in same and len(same) > 1
+
+
+def _as_wide(tree: Tree, healthy: Tree) -> bool:
+    """Whether no radius has changed."""
+    pairs = zip(tree.branches, healthy.branches, strict=True)
+    return all(a.radius is b.radius or np.array_equal(a.radius, b.radius) for a, b in pairs)
 
 
 def _split(flat: npt.NDArray[T], offsets: npt.NDArray[np.int64]) -> tuple[npt.NDArray[T], ...]:

@@ -17,7 +17,7 @@ from lvo.phantom.dura import DuraRanges, DuraShape, draw_dura, sample_dura
 from lvo.phantom.face import FaceRanges, FaceShape, draw_face, sample_face
 from lvo.phantom.lattice import Levels, Thinned
 from lvo.phantom.neck import NeckRanges, NeckShape, draw_neck, sample_neck
-from lvo.phantom.scalp import ScalpRanges, ScalpShape, draw_scalp, sample_scalp
+from lvo.phantom.scalp import ScalpRanges, ScalpShape, draw_scalp, sample_scalp, sample_surfaces
 from lvo.phantom.skull import VaultRanges, VaultShape, draw_vault, sample_vault
 from lvo.phantom.skull_base import BaseRanges, BaseShape, draw_base, sample_base
 
@@ -152,8 +152,9 @@ def _draw_slab(head: Head, field: Field, spacing: F64, first: int, shape: Shape)
     levels = Levels.of(shape, spacing, lambda i: _unflipped(head, field, (i[0] + first, i[1], i[2])))
     where = levels.where
     canvas = Canvas.of_air(where)
-    draw_scalp(head.scalp, levels, canvas, head.vault.thickness)
-    draw_brain(head.brain, levels, canvas)
+    surfaces = sample_surfaces(levels.coarse)
+    draw_scalp(head.scalp, levels, canvas, surfaces, head.vault.thickness)
+    draw_brain(head.brain, levels, canvas, surfaces[1])
     draw_dura(head.dura, head.brain, levels, canvas)
     draw_neck(head.neck, where, canvas)
     draw_chest(head.chest, where, canvas)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +23,6 @@ from lvo.phantom.texture import waves
 
 F32 = npt.NDArray[np.float32]
 Range = tuple[float, float]
-Arrays = Sequence[npt.NDArray[np.float64]]
 GREY_HU, WHITE_HU, CSF_HU, GREY_UPTAKE = 37.0, 29.0, 8.0, 0.045
 """Of normal tissue; what an infarct takes is a share of them."""
 _FIELD_MM = 3.0
@@ -49,8 +47,8 @@ class InfarctRanges(BaseModel):
     ----------
     hours : median, sd of the logarithm, least and most since onset.
     threshold : share of normal flow below which tissue infarcts in the end; growth_hours : its time constant.
-    residual : low and high share of normal flow that twigs too small to see bring to cortex and white matter;
-        perforators have none, and the insula, fed from the trunks, has little.
+    residual : low and high share of the missing flow that twigs too small to see bring to cortex and white
+        matter; perforators have none, and the insula, fed from the trunks, has little.
     border_mm : over which neighbouring territories help each other.
     patchiness : sd of flow from place to place, of normal flow.
     water : low and high of the final net water uptake of grey matter; water_hours : its time constant.
@@ -104,25 +102,6 @@ class Infarct:
     kind: str = "acute infarct"
 
 
-def perfusion(delay_s: Arrays, patent_s: Arrays, half_s: float = 2.5) -> npt.NDArray[np.float64]:
-    """Share of normal flow at the tissue of every branch, from how late contrast comes to it.
-
-    Parameters
-    ----------
-    delay_s, patent_s : per branch, (n,) seconds until contrast arrives with the clots and without; infinite
-        where it never does.
-    half_s : extra delay of the arterial contrast at which half of the flow is left (approximate): with 2.5 s,
-        delays of 3 and 6 s leave 0.43 and 0.21.
-    """
-    with np.errstate(invalid="ignore"):  # never, with or without: infinity less infinity
-        late = [
-            np.median(np.nan_to_num(d - p, nan=0.0, posinf=1e3))
-            for d, p in zip(delay_s, patent_s, strict=True)
-        ]
-    left: npt.NDArray[np.float64] = 1 / (1 + (np.clip(late, 0, 1e3) / half_s) ** 1.5)
-    return left
-
-
 def draw_hours(rng: np.random.Generator, ranges: InfarctRanges) -> float:
     """Hours since onset."""
     median, sd, least, most = ranges.hours
@@ -148,7 +127,7 @@ def sample_infarct(
     if float(flow.min()) > 1 - _LIMIT:
         return None
     helped = float(rng.uniform(*r.residual)) * np.array([_RESIDUAL.get(s, 0.0) for s in supply.structures])
-    flow = np.maximum(flow, helped.astype(np.float32)[supply.branch])
+    flow = flow + (1 - flow) * helped.astype(np.float32)[supply.branch]
     flow = ndimage.gaussian_filter(flow, r.border_mm / GRID_MM, mode="nearest", truncate=2.5)
     rough = ndimage.gaussian_filter(rng.normal(0, 1, flow.shape), 1.2, truncate=2.5)
     flow += (r.patchiness / rough.std() * rough * (flow < 1 - _LIMIT)).astype(np.float32)

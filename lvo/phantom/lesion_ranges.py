@@ -35,16 +35,15 @@ class LesionRanges(BaseModel):
 
     A tenth to a seventh of suspected strokes are haemorrhages, most of which get no CTA; a previous
     territorial infarct in 10 to 15 % and lacunes in 20 to 25 % of ischaemic strokes; deep to lobar
-    haemorrhage 65 to 35, median volume 15 to 20 ml; hyperdense vessel in 69 % of proven MCA occlusions (96 %
-    on thin slices).
+    haemorrhage 65 to 35, median volume 15 to 20 ml.
 
     Attributes
     ----------
-    hyperdense_vessel : share of clots denser than blood, for whoever draws the clot's attenuation.
     acute : see `InfarctRanges`.
     old_infarct, lacune : chance of one, and of each further one.
     territories : how many neighbouring branches an old infarct took, least and most.
     haemorrhage, subarachnoid, subdural, glioma, metastasis, meningioma, craniotomy : chances.
+    ruptured : chance that an aneurysm is why the patient came.
     with_occlusion : factor on the chance of a fresh haemorrhage in a patient with an occluded artery.
     deep : share of haemorrhages that are deep.
     *_ml, *_mm, *_hu, *_uptake : sizes, attenuation, enhancement.
@@ -52,7 +51,6 @@ class LesionRanges(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hyperdense_vessel: float = 0.69
     acute: InfarctRanges = InfarctRanges()
     old_infarct: Odds = Odds(at_70=0.12, per_decade=1.4)
     territories: tuple[int, int] = (1, 2)
@@ -66,6 +64,7 @@ class LesionRanges(BaseModel):
     oedema_mm: Range = (1.5, 9.0)
     ventricular: float = 0.35
     subarachnoid: Odds = Odds(at_70=0.02, per_decade=0.8)
+    ruptured: float = 0.3
     subarachnoid_mm: Range = (22.0, 55.0)
     subarachnoid_hu: Range = (38.0, 72.0)
     subdural: Odds = Odds(at_70=0.02, per_decade=1.5)
@@ -89,7 +88,7 @@ def sample_lesions(
     *,
     supply: Supply | None = None,
     perfusion: npt.ArrayLike | None = None,
-    ruptured: Point | None = None,
+    aneurysm: Point | None = None,
     operated: Point | None = None,
 ) -> tuple[Lesion, ...]:
     """Lesions of one patient, in the order in which they are drawn.
@@ -97,8 +96,8 @@ def sample_lesions(
     Parameters
     ----------
     supply, perfusion : which branch feeds what, and flow at the tissue of every branch, of normal
-        (`lvo.phantom.infarct.perfusion`); without them there is no acute and no territorial old infarct.
-    ruptured : canonical position of an aneurysm that has bled; without it, subarachnoid blood lies round the
+        (`lvo.phantom.flow.Flow.perfused`); without them there is no acute and no territorial old infarct.
+    aneurysm : canonical position of one that may have bled; without it, subarachnoid blood lies round the
         circle of Willis.
     operated : canonical point of the vault over a clip; opens it there.
     """
@@ -114,8 +113,11 @@ def sample_lesions(
     found += _lacunes(rng, age, r)
     if rng.random() < r.haemorrhage.at(age) * bypass:
         found.append(sample_haematoma(rng, r))
-    if ruptured is not None or rng.random() < r.subarachnoid.at(age) * bypass:
-        found.append(sample_subarachnoid(rng, r, ruptured))
+    burst, blood = rng.random(2)
+    if aneurysm is not None and burst < r.ruptured:
+        found.append(sample_subarachnoid(rng, r, aneurysm))
+    elif blood < r.subarachnoid.at(age) * bypass:
+        found.append(sample_subarachnoid(rng, r, None))
     if rng.random() < r.subdural.at(age):
         found.append(sample_subdural(rng, r))
     tumours: tuple[tuple[Literal["glioma", "metastasis", "meningioma"], Odds], ...]
@@ -260,11 +262,16 @@ def sample_tumour(
     )
 
 
+def pterion(x: float) -> Point:
+    """Where the vault is opened for the circle of Willis, on the side of `x`, canonical mm."""
+    return float(np.copysign(62.0, x)), -28.0, 40.0
+
+
 def sample_craniotomy(rng: np.random.Generator, r: LesionRanges, over: Point | None) -> Craniotomy:
     """A bone flap: over a clip where there is one, else pterional or anywhere on the vault."""
     side, sign = _sides(rng)
     if over is None:
-        over = (sign * 62.0, -28.0, 40.0) if rng.random() < 0.6 else _surface_place(rng, sign, -6.0)
+        over = pterion(sign) if rng.random() < 0.6 else _surface_place(rng, sign, -6.0)
     side = Side.LEFT if over[0] > 0 else Side.RIGHT
     radius = float(rng.uniform(20, 38))
     missing = bool(rng.random() < r.missing_flap)

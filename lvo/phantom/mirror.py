@@ -19,9 +19,7 @@ def mirrored(patient: Patient) -> Patient:
     Recipes of head and lesions stay as they are: `Head.flipped` says that they are seen in a mirror.
     """
     flow = patient.flow
-    occlusions = tuple(
-        replace(o, side=o.side.mirrored, points=o.points * _FLIP) for o in flow.occlusions
-    )
+    occlusions = tuple(replace(o, side=o.side.mirrored, points=o.points * _FLIP) for o in flow.occlusions)
     return replace(
         patient,
         head=patient.head.mirrored(),

@@ -1,7 +1,7 @@
 """One synthetic code-stroke patient and how it is scanned: head, vessels, disease and bolus, from a seed.
 
-Each part has a generator of its own, so that asking for another occlusion, phase or scan leaves the rest of the
-patient as it was.
+Each part has a generator of its own, so that asking for another occlusion, phase or scan leaves the rest of
+the patient as it was.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from lvo.anatomy import Segment, Side
+from lvo.phantom.arteries import sample_arteries
 from lvo.phantom.bolus import Bolus, sample_bolus
 from lvo.phantom.config import CaseRanges, PhantomConfig
 from lvo.phantom.flow import Flow, Occlusion, occlude
 from lvo.phantom.head import Head, sample_head
-from lvo.phantom.infarct import perfusion
-from lvo.phantom.lesion_ranges import sample_lesions
+from lvo.phantom.lesion_ranges import LesionRanges, pterion, sample_lesions
 from lvo.phantom.lesion_recipes import Lesion
 from lvo.phantom.mimics import VesselDisease, sample_disease
-from lvo.phantom.arteries import sample_arteries
 from lvo.phantom.scanner import Scan, sample_scan
+from lvo.phantom.solids import Point
 from lvo.phantom.territory import Supply, supply
 from lvo.phantom.tree import Tree
 from lvo.phantom.veins import sample_veins
@@ -176,22 +176,46 @@ def sample_patient(
     age = _age(case, config.case)
     head = head or sample_head(_rng(seed, _HEAD), config.head, age)
     age = head.age
-    arteries = sample_arteries(_rng(seed, _ANATOMY), config.arteries, age).mapped(head.warp)
+    canonical = sample_arteries(_rng(seed, _ANATOMY), config.arteries, age)
+    arteries = canonical.mapped(head.warp)
     veins = sample_veins(_rng(seed, _VEINS), config.veins).mapped(head.warp)
     disease = sample_disease(arteries, age, _rng(seed, _DISEASE), config.mimics)
     found = _draw_sites(case, config.case, disease.tree) if sites is None else sites
     wanted = [(segment, side) for side, segment in found]
-    flow = occlude(disease.tree, wanted, _rng(seed, _CLOTS), config.occlusions, collateral=collateral)
-    fed = supply(disease.tree, head.deformation)
-    lesions = sample_lesions(
-        _rng(seed, _LESIONS),
-        age,
-        config.lesions,
-        supply=fed,
-        perfusion=perfusion(flow.delay_s, flow.patent_s),
-    )
+    clots = _rng(seed, _CLOTS)
+    tree = disease.tree
+    flow = occlude(tree, wanted, clots, config.occlusions, healthy=arteries, collateral=collateral)
+    fed = supply(canonical)
+    lesions = _lesions(_rng(seed, _LESIONS), config.lesions, head, disease, fed, flow)
     bolus = sample_bolus(_rng(seed, _BOLUS), config.bolus, kvp)
     return Patient(seed, age, head, disease, veins, flow, bolus, fed, lesions)
+
+
+def _lesions(
+    rng: np.random.Generator,
+    ranges: LesionRanges,
+    head: Head,
+    disease: VesselDisease,
+    fed: Supply,
+    flow: Flow,
+) -> tuple[Lesion, ...]:
+    """Lesions that go with the arteries: an infarct, the blood of an aneurysm, the way in to a clip."""
+    sacs = [b.points[len(b.points) // 2] for b in disease.sacs if b.name.startswith("aneurysm")]
+    clips = [m.points.mean(0) for m in disease.metal if m.name == "clip"]
+    return sample_lesions(
+        rng,
+        head.age,
+        ranges,
+        supply=fed,
+        perfusion=flow.perfused,
+        aneurysm=_canonical(head, sacs[0]) if sacs else None,
+        operated=pterion(_canonical(head, clips[0])[0]) if clips else None,
+    )
+
+
+def _canonical(head: Head, point: Array) -> Point:
+    x, y, z = head.deformation.to_canonical(point)[0].tolist()
+    return x, y, z
 
 
 def _rng(seed: int, part: int) -> np.random.Generator:

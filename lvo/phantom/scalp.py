@@ -29,6 +29,8 @@ MUSCLES: tuple[Solid, ...] = (
     ((0, 26, -34), (26, 17, 18)),  # before the spine, and the pharynx
 )
 """Bodies of muscle on the left side of the average head: centre and radii, mm."""
+_LOWEST = -42.0
+"""Canonical z under which `lvo.phantom.neck` draws everything, mm."""
 _MEAN_MM = 8.8
 """Thickness of the average head's scalp, head-frame mm."""
 
@@ -88,7 +90,14 @@ def sample_scalp(rng: np.random.Generator, ranges: ScalpRanges, age: float) -> S
     )  # fmt: skip
 
 
-def draw_scalp(shape: ScalpShape, levels: Levels, canvas: Canvas, vault: float = 1.0) -> None:
+def sample_surfaces(where: Where) -> Tensor:
+    """Signed distances to the average skin and to the cranial cavity, (2, z, y, x), mm, negative inside."""
+    return _sampled(where, 0)
+
+
+def draw_scalp(
+    shape: ScalpShape, levels: Levels, canvas: Canvas, surfaces: Tensor, vault: float = 1.0
+) -> None:
     """Draw the head's soft tissue up to the skin in place, and air beyond, before brain and bone.
 
     Parameters
@@ -96,11 +105,13 @@ def draw_scalp(shape: ScalpShape, levels: Levels, canvas: Canvas, vault: float =
     shape : one scalp
     levels : the points, (z, y, x)
     canvas : the tissue drawn so far
+    surfaces : `sample_surfaces` at the coarse points
     vault : thickness of the vault relative to the average one: a thicker skull lifts the scalp.
     """
-    skin, muscle = _fields(shape, levels, vault)
+    skin, muscle = _fields(shape, levels, surfaces, vault)
     for fine, coarse, thinned in levels.blocks():
-        if bool((skin[coarse] < 2 + shape.hair).any()):
+        above = float(levels.coarse.z[coarse].max()) > _LOWEST
+        if above and bool((skin[coarse] < 2 + shape.hair).any()):
             w = levels.where
             part = thinned.full(skin[coarse]).neg_(), thinned.full(muscle[coarse]).neg_()
             _compose(shape, part, w.y[fine] + w.z[fine], canvas.hu[fine], canvas.uptake[fine])
@@ -127,9 +138,9 @@ def _compose(
         hu.add_(grown.mul_(1 - body), alpha=1000 * shape.hair_density)
 
 
-def _fields(shape: ScalpShape, levels: Levels, vault: float) -> tuple[Tensor, Tensor]:
+def _fields(shape: ScalpShape, levels: Levels, surfaces: Tensor, vault: float) -> tuple[Tensor, Tensor]:
     """Signed distances to the skin and to muscle on the coarse grid, mm, negative inside."""
-    skin, cavity = _sampled(levels.coarse, 0)
+    skin, cavity = surfaces
     lift, roof, muscle, strands, galea = (levels.raised(v) for v in _slow_fields(shape, levels.slow, vault))
     skin = skin - lift
     # Above: the galea on the bone; everywhere else thin sheets of muscle between lobules of fat.

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -83,24 +84,30 @@ def scan_cta(case: Case, device: torch.device, bolus: Bolus | None = None) -> It
 
 
 def _derived(image: Image, scan: Scan) -> Iterator[Series]:
+    """The series made of the thin one that this scanner sends."""
     made = ("DERIVED", "SECONDARY", "AXIAL")
-    for name, text, thickness, step, how, kind in (
-        ("thick", "CTA AX 5.0 MPR", 5.0, 5.0, "mean", "MPR"),
-        ("mip", "CTA AX MIP 10/3", 10.0, 3.0, "max", "MIP"),
-    ):
-        if name in scan.sent:
-            volume = _stored(slabs(image, thickness, step, "max" if how == "max" else "mean"), scan)
-            yield Series(name, text, volume, scan.cta, thickness, (*made, kind))
-    for plane in ("coronal", "sagittal"):
+    if "thick" in scan.sent:
+        yield _made("thick", "CTA AX 5.0 MPR", slabs(image, 5.0, 5.0), scan, 5.0, (*made, "MPR"))
+    if "mip" in scan.sent:
+        yield _made("mip", "CTA AX MIP 10/3", slabs(image, 10.0, 3.0, "max"), scan, 10.0, (*made, "MIP"))
+    planes: tuple[Literal["coronal", "sagittal"], ...] = ("coronal", "sagittal")
+    for plane in planes:
         if plane in scan.sent:
-            side = reformat(image, "coronal" if plane == "coronal" else "sagittal", 3.0, 3.0)
             kind = ("DERIVED", "SECONDARY", plane.upper(), "MPR")
-            yield Series(plane, f"CTA {plane.upper()} 3.0 MPR", _stored(side, scan), scan.cta, 3.0, kind)
+            side = reformat(image, plane, 3.0, 3.0)
+            yield _made(plane, f"CTA {plane.upper()} 3.0 MPR", side, scan, 3.0, kind)
     if "two-spacings" in scan.sent:
-        z = image[1][2, 3] + image[1][2, 0] * image[0].shape[0]
-        for n, part in enumerate(two_spacings(image, 0.5 * (image[1][2, 3] + z), 2.5, 5.0)):
-            name, thickness = ("base", 2.5) if n == 0 else ("vertex", 5.0)
-            yield Series(name, f"CTA AX {name}", _stored(part, scan), scan.cta, thickness, (*made, "MPR"))
+        hu, affine = image
+        middle = affine[2, 3] + 0.5 * affine[2, 0] * hu.shape[0]
+        base, vertex = two_spacings(image, middle, 2.5, 5.0)
+        yield _made("base", "CTA AX BASE 2.5", base, scan, 2.5, (*made, "MPR"))
+        yield _made("vertex", "CTA AX VERTEX 5.0", vertex, scan, 5.0, (*made, "MPR"))
+
+
+def _made(
+    name: str, description: str, image: Image, scan: Scan, thickness_mm: float, kind: tuple[str, ...]
+) -> Series:
+    return Series(name, description, _stored(image, scan), scan.cta, thickness_mm, kind)
 
 
 def _scanned(

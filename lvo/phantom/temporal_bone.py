@@ -168,7 +168,9 @@ def _mastoid(bone: TemporalBone, plot: Plot, side: float) -> None:
     p, canvas = bone.pneumatisation, plot.canvas
     reach = ellipsoid(plot.offset((57, 37, -16), side), (7 + 7 * p, 8 + 9 * p, 7 + 17 * p))
     # The cortex is bone that has something else beside it: cells keep away from it.
-    solid = functional.avg_pool3d(canvas.bone[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
+    size = [3 if n > 2 else 1 for n in canvas.bone.shape]  # a slab may cut it thin
+    pad = [n // 2 for n in size]
+    solid = functional.avg_pool3d(canvas.bone[None, None], size, 1, pad, count_include_pad=False)[0, 0]
     index, w = plot.points((reach < 3) & (solid > 0.8))
     uneven = 1 + 0.25 * waves(w, bone.key, 23.0)
     wall = cells(w, bone.key, bone.cell * (0.7 + 0.5 * min(p, 1.0)))[0, 0]

@@ -93,6 +93,16 @@ class Supply:
         own = np.asarray(values, dtype=np.float32)[self.branch]
         return sample_lattice(torch.from_numpy(own)[None].to(where.x.device), where)[0]
 
+    def nearest(self, values: npt.ArrayLike, where: Where) -> Tensor:
+        """One value per lattice point (of the shape of `branch`) or per branch, of the nearest lattice point.
+
+        float32 (z, y, x) on the grid's device; for labels, which must not be mixed.
+        """
+        own = np.asarray(values, dtype=np.float32)
+        own = own if own.shape == self.branch.shape else own[self.branch]
+        field = torch.from_numpy(np.ascontiguousarray(own))[None].to(where.x.device)
+        return sample_lattice(field, where, mode="nearest")[0]
+
 
 def lattice_axes() -> tuple[Array, Array, Array]:
     """Canonical z, y and x of the lattice, mm."""
@@ -100,14 +110,18 @@ def lattice_axes() -> tuple[Array, Array, Array]:
     return z, y, x
 
 
-def sample_lattice(fields: Tensor, where: Where) -> Tensor:
-    """Fields (n, z, y, x) on the lattice, trilinear at the points of a grid; their rim goes on outside."""
+def sample_lattice(fields: Tensor, where: Where, mode: str = "bilinear") -> Tensor:
+    """Fields (n, z, y, x) on the lattice at the points of a grid; their rim goes on outside.
+
+    `mode` is as in `torch.nn.functional.grid_sample`: trilinear, or "nearest".
+    """
     axes = [
         (c - float(a)) * (2 / (GRID_MM * (n - 1))) - 1
         for c, a, n in zip((where.x, where.y, where.z), _LOW, _SIZE[::-1], strict=True)
     ]
     grid = torch.stack(axes, dim=-1)[None]
-    return functional.grid_sample(fields[None], grid, align_corners=True, padding_mode="border")[0]
+    found = functional.grid_sample(fields[None], grid, mode=mode, align_corners=True, padding_mode="border")
+    return found[0]
 
 
 def supply(tree: Tree, deformation: Deformation | None = None) -> Supply:

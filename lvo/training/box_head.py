@@ -1,4 +1,4 @@
-"""A head drawn in the detector's box, which several patients may share, and what the beam makes of it there."""
+"""A head drawn in the detector's box, which patients may share, and how the scanner shows it there."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from lvo.imaging.pose_input import CHANNELS, MULTIPLE, settings
+from lvo.phantom.config import load_config
 from lvo.training.pose_data import BankedHead, Sample, bank_head, nothing, sample
 
 _FIRST_HEADS = 16
@@ -32,6 +33,7 @@ class PoseTraining(BaseModel):
 
     seed: int = 1
     heads: int = Field(default=240, ge=1, description="Synthetic heads in the bank.")
+    preset: str = Field(default="training", description="Of the phantom: a name, or a YAML file.")
     steps: int = Field(default=3500, ge=1)
     minutes: float = Field(default=20.0, gt=0, description="Stop after so long, whatever the steps.")
     batch: int = Field(default=2, ge=1)
@@ -162,8 +164,9 @@ def _loop(
 def _grow(bank: list[BankedHead], config: PoseTraining, step: int) -> None:
     """Add heads while training goes on, so that it need not wait for all of them."""
     due = min(config.heads, _FIRST_HEADS + step // _STEPS_PER_HEAD)
+    ranges = load_config(config.preset).head if len(bank) < due else None
     while len(bank) < due:
-        bank.append(bank_head(np.random.default_rng([config.seed, 7, len(bank)])))
+        bank.append(bank_head(np.random.default_rng([config.seed, 7, len(bank)]), ranges))
 
 
 def _resume(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> int:

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from lvo.imaging.pose_fit import rotation_from_angles
 from lvo.imaging.pose_input import CELL_MM, COARSE_MM, COORDINATE_SCALE_MM, OUTSIDE_HU, encode
-from lvo.phantom.head import HeadModel, sample_head
+from lvo.phantom.atlas import load_atlas
+from lvo.phantom.head import Head, HeadRanges, draw_head, sample_head
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -38,24 +39,42 @@ class BankedHead:
     high: F64
 
 
-def bank_head(rng: np.random.Generator, spacing_mm: float = 3.0) -> BankedHead:
-    """Make one head, a third of them with shoulders and chest, ready for `sample`."""
+def bank_head(
+    rng: np.random.Generator, ranges: HeadRanges | None = None, spacing_mm: float = 3.0
+) -> BankedHead:
+    """Make one head, a third of them with shoulders and chest, ready for `sample`.
+
+    Parameters
+    ----------
+    ranges : how heads differ.
+    """
     chest = rng.random() < 0.35
     below = rng.uniform(150, 330) if chest else rng.uniform(0, 120)
-    model = sample_head(rng, spacing_mm, below, 200.0 if chest else 110.0, roughness_mm=rng.uniform(1.0, 4.0))
-    return _prepare(model)
+    return prepare(sample_head(rng, ranges), below, 200.0 if chest else 110.0, spacing_mm)
 
 
-def _prepare(model: HeadModel) -> BankedHead:
-    shape = np.array(model.hu.shape[::-1])
-    step = np.diag(model.affine[:3, 2::-1])
-    low = model.affine[:3, 3]
-    high = low + (shape - 1) * step
+def prepare(head: Head, below_mm: float, half_width_mm: float, spacing_mm: float = 3.0) -> BankedHead:
+    """Draw a head on an upright lattice.
+
+    Parameters
+    ----------
+    below_mm : how far neck and chest go on below the atlas, mm.
+    half_width_mm : half of the lattice's extent along x, mm.
+    """
+    extra = 0.5 * max(half_width_mm - 96.0, 0.0)  # a chest is deeper than a head, as shoulders are wider
+    low = np.array([-half_width_mm, -100.0 - extra, load_atlas().bottom - below_mm])
+    size = np.floor((np.array([half_width_mm, 140.0 + extra, 152.0]) - low) / spacing_mm).astype(int)
+    high = low + size * spacing_mm
+    affine = np.zeros((4, 4))
+    affine[0, 2] = affine[1, 1] = affine[2, 0] = spacing_mm
+    affine[:3, 3], affine[3, 3] = low, 1.0
+    hu = draw_head(head, affine, (int(size[2]) + 1, int(size[1]) + 1, int(size[0]) + 1)).hu
     counts = np.maximum(np.ceil((high - low) / _FIELD_MM).astype(int), 1) + 1
     axes = [np.linspace(a, b, n) for a, b, n in zip(low, high, counts, strict=True)]
-    field = model.deformation.on_grid(axes[2], axes[1], axes[0])
-    hu = torch.from_numpy(model.hu.astype(np.float16))[None, None]
-    return BankedHead(hu, torch.from_numpy(field)[None], low, high)
+    z, y, x = np.meshgrid(*axes[::-1], indexing="ij")
+    found = head.deformation.to_canonical(np.stack([x, y, z], axis=-1).reshape(-1, 3))
+    field = np.ascontiguousarray(found.T.reshape(3, *x.shape), dtype=np.float32)
+    return BankedHead(hu.half()[None, None], torch.from_numpy(field)[None], low, high)
 
 
 @dataclass(frozen=True, slots=True)

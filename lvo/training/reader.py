@@ -17,6 +17,7 @@ from lvo.detector.evidence import FEATURES, MIRROR, Evidence, site_features
 from lvo.detector.reader import reader_from
 from lvo.errors import PathNotFound
 from lvo.training.boxed import DataConfig
+from lvo.training.data import pool_of
 
 F32 = npt.NDArray[np.float32]
 
@@ -60,7 +61,7 @@ class Readings:
 def read_pool(network: Backend, config: ReaderConfig) -> Readings:
     """Run the network over every patient of the pool; only the features are kept."""
     features, sites = [], []
-    for path in sorted(config.patients.pool.glob("[0-9]*.npz")):
+    for path in sorted(pool_of(config.patients).glob("[0-9]*.npz")):
         with np.load(path) as item:
             cta, plain = item["cta"].astype(np.float32), item["ncct"].astype(np.float32)
             truth = item["sites"]

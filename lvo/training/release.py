@@ -23,6 +23,7 @@ from lvo.detector.torch_network import make_network
 from lvo.imaging.resample import HEAD_BOX
 from lvo.study import INTENDED_USE
 from lvo.training.checkpoint import average_weights, latest
+from lvo.training.data import pool_of
 from lvo.training.reader import ReaderConfig, Readings, fit_platt, out_of_fold, train_reader
 
 NAME = "lao-cta"
@@ -161,7 +162,7 @@ def _store_parity(out: Path, config: ReaderConfig) -> None:
     seal(out)
     detector = load_detector(out, "cpu")
     # One patient of each head; the heads lie `per_head` files apart.
-    files = sorted(config.patients.pool.glob("[0-9]*.npz"))[:: max(1, config.patients.per_head)]
+    files = sorted(pool_of(config.patients).glob("[0-9]*.npz"))[:: config.patients.per_head]
     kept: list[tuple[npt.NDArray[np.int16], npt.NDArray[np.int16], bool, Detection]] = []
     for n, path in enumerate(files[:PARITY_CANDIDATES]):
         cta, ncct = _parity_input(path)

@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from lvo.imaging.pose_fit import rotation_from_angles
 from lvo.imaging.pose_input import coarse_lps, encode, thin
 from lvo.imaging.resample import Grid, points_to_head, to_head
 from lvo.phantom import atlas
-from lvo.phantom.head import sample_head
+from lvo.phantom.head import Head, draw_head, sample_head
 from lvo.study import Volume
 
 ROOT = Path(__file__).parents[2]
@@ -27,9 +28,33 @@ def framer():
     return HeadFramer(MODEL, threads=1)
 
 
+@dataclass
+class Drawn:
+    """A head on an upright lattice: HU, index to head-frame mm, and its recipe."""
+
+    hu: np.ndarray
+    affine: np.ndarray
+    recipe: Head
+
+    def warp(self, points):
+        return self.recipe.warp(points)
+
+
+def draw(seed, spacing, below, half_width=96.0):
+    """A head down to `below` mm under the atlas."""
+    recipe = sample_head(np.random.default_rng(seed))
+    extra = 0.5 * (half_width - 96)
+    low = np.array([-half_width, -100 - extra, atlas.load_atlas().bottom - below])
+    x, y, z = ((np.array([half_width, 140 + extra, 152]) - low) / spacing).astype(int) + 1
+    affine = np.eye(4)
+    affine[:3, :3] = spacing * np.eye(3)[:, ::-1]
+    affine[:3, 3] = low
+    return Drawn(draw_head(recipe, affine, (z, y, x)).hu.numpy(), affine, recipe)
+
+
 @pytest.fixture(scope="module")
 def head():
-    return sample_head(np.random.default_rng(314), spacing_mm=2.0, below_mm=40)
+    return draw(314, 2.0, below=40)
 
 
 def box(hu, size=(120, 120, 120), spacing=2.0):
@@ -139,7 +164,7 @@ def test_the_array_order_does_not_matter(framer, head):
 @needs_model
 @needs_atlas
 def test_neck_and_chest_alone_are_refused(framer):
-    body = sample_head(np.random.default_rng(2), 3.0, below_mm=330, half_width_mm=200)
+    body = draw(2, 3.0, below=330, half_width=200.0)
     below = round((-100 - body.affine[2, 3]) / 3)
     assert not framer(Volume(body.hu[:below], body.affine)).accepted
 

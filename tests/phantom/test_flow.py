@@ -7,11 +7,11 @@ from lvo.anatomy import SITES, Segment, Side
 from lvo.phantom.arteries import sample_arteries
 from lvo.phantom.bolus import usual_curve
 from lvo.phantom.circulation import CirculationRanges
-from lvo.phantom.clot import ClotRanges
+from lvo.phantom.clot import ClotRanges, place
 from lvo.phantom.collaterals import CollateralRanges
 from lvo.phantom.flow import OcclusionRanges, occlude
 from lvo.phantom.network import POISEUILLE, build, lay_out
-from lvo.phantom.pressures import solve
+from lvo.phantom.pressures import solve, solve_regulated
 from lvo.phantom.routes import MNI_SCALE
 from lvo.phantom.tree import STEP_MM, Branch, Tree
 
@@ -361,6 +361,101 @@ def test_a_partial_clot_lets_blood_through():
     (clot,) = flow.occlusions
     assert clot.lumen == 0.3 and flow.clot[clot.branch].any()
     assert np.isfinite(flow.delay_s[clot.branch]).all() and clot.fill > 0.7
+
+
+def narrow(tree, name, grade, side=LEFT, along=0.5, length_mm=5.0):
+    """The tree with a stenosis of so much of a branch's diameter."""
+    at = tree.find(name, side)
+    b = tree.branches[at]
+    near = np.exp(-((2 * (b.arc - along * b.length) / length_mm) ** 4))
+    branches = list(tree.branches)
+    branches[at] = replace(b, radius=b.radius * (1 - grade * near))
+    return Tree(tuple(branches))
+
+
+def narrowed(tree, name, grade, *sites, collateral=1, **more):
+    rng = np.random.default_rng(0)
+    ill = narrow(tree, name, grade, **more)
+    return occlude(ill, sites, rng, STILL, healthy=tree, collateral=collateral)
+
+
+def test_a_tight_stenosis_delays_its_bed_and_a_mild_one_does_not():
+    tree = TREES["circle"]
+    at, usual = tree.find("M1", LEFT), block(tree)
+    flows = {grade: narrowed(tree, "M1", grade) for grade in (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.99)}
+    late = [part(tree, f, "M4sa")[-1] - part(tree, usual, "M4sa")[-1] for f in flows.values()]
+    assert max(late[:3]) < 0.1 and late[3] < 1.0 and late[4] > 0.8 and min(late[5:]) > 3.0
+    ml = [f.ml_min[at] for f in flows.values()]
+    assert ml == sorted(ml, reverse=True) and ml[0] > 130 and ml[2] > 0.97 * ml[0] and ml[-1] < 1
+    curve, early = usual_curve(), usual_curve().peak_s - 4
+    dim = [f.fill(curve, early)[tree.find("M4sa", LEFT)][-1] for f in flows.values()]
+    assert dim[-1] < 0.4 * dim[0] and dim[3] > 0.8 * dim[0]
+    for f in flows.values():
+        np.testing.assert_allclose(part(tree, f, "M4sa", RIGHT), part(tree, usual, "M4sa", RIGHT), atol=0.1)
+
+
+def test_the_circle_and_collaterals_make_up_for_a_stenosis():
+    share = {}
+    for name in ("circle", "no circle"):
+        tree = TREES[name]
+        flow = narrowed(tree, "ICA-C", 0.95)
+        share[name] = flow.perfused[tree.find("M4sa", LEFT)]
+    assert share["circle"] > 0.9 and share["no circle"] < 0.6
+    tree = TREES["circle"]
+    poor, good = (narrowed(tree, "M1", 0.95, collateral=g) for g in (0, 3))
+    m4 = tree.find("M4sa", LEFT)
+    assert good.perfused[m4] > 0.7 > 0.3 > poor.perfused[m4]
+    assert good.delay_s[m4][-1] < poor.delay_s[m4][-1] - 2
+
+
+@pytest.mark.parametrize(("name", "side"), [("ICA-C", LEFT), ("M1", LEFT), ("BA", MIDLINE)])
+def test_with_a_stenosis_too_only_what_is_fed_through_the_clot_changes(name, side):
+    tree = TREES["circle"]
+    patent = narrowed(tree, name, 0.9, side=side, collateral=2)
+    for site in ((Segment.M1, LEFT), (Segment.A2, LEFT), (Segment.ICA_TERMINUS, RIGHT), (Segment.P1, LEFT)):
+        flow = narrowed(tree, name, 0.9, site, side=side, collateral=2)
+        (clot,) = flow.occlusions
+        for i, beyond in enumerate(clot.beyond):
+            np.testing.assert_array_equal(flow.patent_s[i], patent.delay_s[i])
+            np.testing.assert_array_equal(flow.delay_s[i][~beyond], patent.delay_s[i][~beyond])
+            assert beyond.any() or flow.perfused[i] == patent.perfused[i]
+        assert not np.concatenate(clot.beyond).all()
+
+
+def test_flow_to_the_tissue_is_conserved():
+    tree = TREES["no circle"]
+    assert (block(tree).perfused == 1).all()
+    for grade in (0, 2, 3):
+        flow = block(tree, (Segment.M1, LEFT), grade=grade, ranges=of_length(4.0))
+        beyond = [tree.find(name, LEFT) for name in ("M2s", "M3i", "M4sa", "M4ib")]
+        least, most = {0: (0, 0.01), 2: (0.1, 0.9), 3: (0.6, 1.0)}[grade]
+        assert (flow.perfused[beyond] >= least).all() and (flow.perfused[beyond] <= most).all()
+        assert flow.perfused[tree.find("M4sa", RIGHT)] == 1
+    # A bed behind a resistance as large as its own, that can halve its own, keeps 2/3 of its flow.
+    tube = Branch("M1", "M1", LEFT, np.linspace((0, 0, 0), (0, 0, 40), 81), np.full(81, 1.5))
+    network = build(lay_out(Tree((tube,))))
+    root, end = (int(network.node[k]) for k in (0, 80))
+    beds, drop = np.zeros(network.nodes), np.full(network.nodes, 80.0)
+    beds[end] = 1 / network.resistance[0]
+    solution, share = solve_regulated(network, {root: 85.0}, beds, drop, 2.0, venous=5.0)
+    assert share[end] == pytest.approx(2 / 3, abs=1e-4)
+    assert solution.flow[0] == pytest.approx(beds[end] * 80 * 2 / 3, rel=1e-4)
+
+
+def test_seven_in_ten_clots_are_denser_than_blood():
+    tree, ranges = TREES["circle"], ClotRanges(calcified=0)
+    clots = [place(tree, Segment.M1, LEFT, np.random.default_rng(s), ranges) for s in range(400)]
+    hu = np.array([c.hu for c in clots])
+    dense = hu >= 50
+    assert dense.mean() == pytest.approx(0.69, abs=0.06)
+    assert hu.max() <= 65 and hu.min() >= 38 and hu[~dense].max() <= 48
+    assert all(
+        place(
+            tree, Segment.M1, LEFT, np.random.default_rng(s), ClotRanges(calcified=0, hyperdense_vessel=1)
+        ).hu
+        >= 50
+        for s in range(40)
+    )
 
 
 def test_stasis_below_a_clot_is_asked_for():

@@ -61,7 +61,9 @@ def places(mask, lattice):
 
 
 @pytest.mark.parametrize(("side", "segment"), SITES, ids=lambda v: str(v))
-def test_removing_an_occlusion_changes_only_what_lies_beyond_it(config, healthy, lattice, before, side, segment):
+def test_removing_an_occlusion_changes_only_what_lies_beyond_it(
+    config, healthy, lattice, before, side, segment
+):
     ill = drawn(2, config, sites=((side, segment),), collateral=0, phase="peak")
     after, truth = image_patient(ill, lattice, ill.bolus)
     (clot,) = ill.occlusions
@@ -108,7 +110,9 @@ def test_labels_name_the_vessel_on_its_side(lattice, before):
         left = places(vessel == SITE_INDEX[segment, Side.LEFT], lattice)
         right = places(vessel == SITE_INDEX[segment, Side.RIGHT], lattice)
         assert len(left) > 3 and len(right) > 3 and left[:, 0].min() > 0 > right[:, 0].max()
-    assert {LABEL_OF["SCA", Side.LEFT], LABEL_OF["cavernous sinus", Side.RIGHT]} <= set(vessel.unique().tolist())
+    assert {LABEL_OF["SCA", Side.LEFT], LABEL_OF["cavernous sinus", Side.RIGHT]} <= set(
+        vessel.unique().tolist()
+    )
     assert ((before[1].cover > 0.9) <= (vessel > 0)).all()
 
 

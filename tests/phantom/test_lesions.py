@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from lvo.anatomy import Side
+from lvo.anatomy import Segment, Side
 from lvo.phantom import atlas
 from lvo.phantom.arteries import sample_arteries
 from lvo.phantom.canvas import Canvas, Where
-from lvo.phantom.infarct import perfusion, sample_infarct
+from lvo.phantom.flow import OcclusionRanges, occlude
+from lvo.phantom.infarct import sample_infarct
 from lvo.phantom.lesion_ranges import (
     LesionRanges,
     sample_craniotomy,
@@ -21,7 +22,7 @@ from lvo.phantom.lesion_ranges import (
 from lvo.phantom.lesions import draw_lesions
 from lvo.phantom.plaque import Odds
 from lvo.phantom.routes import MNI_SCALE
-from lvo.phantom.territory import supply
+from lvo.phantom.territory import lattice_axes, supply
 
 pytestmark = pytest.mark.skipif(atlas.atlas_path() is None, reason="the head atlas is not installed")
 RANGES = LesionRanges()
@@ -134,11 +135,25 @@ def test_no_lack_of_flow_no_infarct(tree, fed):
     assert sample_infarct(fed, np.ones(len(tree.branches)), 6.0, np.random.default_rng(1)) is None
 
 
-def test_late_contrast_is_little_flow():
-    patent = tuple(np.array([1.0, 2.0]) for _ in range(4))
-    delay = (patent[0], patent[1] + 3.0, patent[2] + 12.0, np.array([np.inf, np.inf]))
-    flow = perfusion(delay, patent)
-    assert flow[0] == 1 and flow[0] > flow[1] > flow[2] > flow[3] and flow[3] < 0.01
+def test_a_clot_that_leaves_less_flow_makes_a_larger_infarct(tree, fed):
+    sizes = []
+    for grade in range(4):
+        rng, site = np.random.default_rng(4), (Segment.M1, Side.LEFT)
+        flow = occlude(tree, [site], rng, OcclusionRanges(), collateral=grade)
+        infarct = sample_infarct(fed, flow.perfused, 4.0, np.random.default_rng(1))
+        sizes.append(infarct.volume_ml)
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 60 and sizes[3] < 25
+
+
+def test_labels_are_of_the_nearest_lattice_point(fed, where):
+    by_branch = np.arange(len(fed.structures))
+    found = fed.nearest(by_branch, where)
+    assert torch.equal(found, fed.nearest(fed.branch, where))
+    assert torch.equal(found, found.round()) and found.shape == where.x.shape
+    k, j, i = np.unravel_index(int((fed.brain[10] > 0.9).argmax()), fed.brain.shape)
+    z, y, x = (torch.full((1, 1, 1), float(a[n])) for a, n in zip(lattice_axes(), (k, j, i), strict=True))
+    assert fed.nearest(by_branch, Where(x + 2.0, y - 2.0, z + 2.0)).item() == fed.branch[k, j, i]
 
 
 def test_an_infarct_enhances_less(tree, fed, where, canvas):

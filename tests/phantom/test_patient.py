@@ -70,7 +70,11 @@ def test_half_of_the_patients_are_occluded_at_sites_of_theirs(config):
 
 def test_a_segment_that_a_patient_lacks_is_refused(config):
     without = config.changed({"arteries": {"a1_hypoplasia": 1.0, "a1_absent": 1.0}})
-    side = next(s for s in (Side.LEFT, Side.RIGHT) if sample_case(1, without, Order(sites=())).patient.arteries.find("A1", s) < 0)
+    side = next(
+        s
+        for s in (Side.LEFT, Side.RIGHT)
+        if sample_case(1, without, Order(sites=())).patient.arteries.find("A1", s) < 0
+    )
     with pytest.raises(ValueError, match=f"no {side} A1"):
         sample_case(1, without, Order(sites=((side, Segment.A1),)))
 

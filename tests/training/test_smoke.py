@@ -23,7 +23,7 @@ from lvo.training.run import RunConfig
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", ["smoke", "detector"])
+@pytest.mark.parametrize("name", ["smoke", "detector", "fresh"])
 def test_settings_files_fit(name: str) -> None:
     config = read_config(ROOT / "configs/train" / f"{name}.yaml", RunConfig)
     assert 0 < config.data.validation < config.data.patients

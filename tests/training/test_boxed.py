@@ -1,0 +1,135 @@
+"""Training patients: labels lie on what is seen, families share a head, fresh ones never come twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("monai", reason="training needs monai: install the 'train' extra")
+
+import torch
+from torch.nn import functional
+
+from lvo.errors import ConfigInvalid
+from lvo.phantom.atlas import SPM_RUNTIME, atlas_path
+from lvo.phantom.config import load_config
+from lvo.phantom.head import sample_head
+from lvo.phantom.motion import Motion
+from lvo.phantom.patient import Case, Order, sample_case
+from lvo.training import data
+from lvo.training.boxed import LIT, DataConfig, image_family, image_in_box, place_head
+from lvo.training.pose_data import prepare
+
+needs_atlas = pytest.mark.skipif(atlas_path() is None, reason=f"synthetic heads need {SPM_RUNTIME}")
+CONFIG = DataConfig(preset="realistic", validation=2)
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    """A patient at the peak of the contrast."""
+    return sample_case(3, load_config("realistic"), Order(sites=(), phase="peak", noise="low"))
+
+
+def along_arteries(item: dict[str, torch.Tensor], shift: tuple[int, int, int]) -> float:
+    """Mean HU where the labels say lit artery, the labels shifted by some voxels."""
+    seen = functional.avg_pool3d(item["cta"][None, None].clamp(-100, 600), 2)[0, 0]
+    return float(seen[torch.roll(item["state"] == LIT, shift, (0, 1, 2))].mean())
+
+
+@needs_atlas
+@pytest.mark.parametrize("moves", [False, True])
+def test_labels_lie_on_the_arteries(case: Case, moves: bool) -> None:
+    z = np.linspace(-2000, 2000, 41)
+    way = np.tile((5.0, -4.0, 3.0), (len(z), 1)) * moves
+    motion = Motion("drift" if moves else "still", z, way, np.zeros(len(z)))
+    case = replace(case, scan=replace(case.scan, motion=motion))
+    item = image_in_box(case, place_head(case))
+    here = along_arteries(item, (0, 0, 0))
+    for shift in ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)):
+        assert here > along_arteries(item, shift) + 10
+
+
+@needs_atlas
+def test_a_family_shares_head_and_box_and_nothing_else() -> None:
+    (a, first), (b, second) = image_family(5, CONFIG, 2)
+    assert a.patient.head is b.patient.head
+    assert a.patient.age == b.patient.age
+    assert len(a.patient.arteries.branches[0].points) != len(b.patient.arteries.branches[0].points)
+    assert a.patient.bolus != b.patient.bolus
+    assert a.scan.cta != b.scan.cta
+    assert (first["vessel"] != second["vessel"]).any()
+    bone = [item["cta"] > 500 for item in (first, second)]
+    assert float((bone[0] & bone[1]).sum()) > 0.7 * float((bone[0] | bone[1]).sum())
+
+
+@needs_atlas
+def test_a_patient_leaves_the_head_that_others_have_as_it_was(case: Case) -> None:
+    head = place_head(case)
+    before = head.canvas.hu.clone(), head.canvas.uptake.clone(), head.body.clone()
+    first = image_in_box(case, head)
+    second = image_in_box(case, head)
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    for a, b in zip(before, (head.canvas.hu, head.canvas.uptake, head.body), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_no_two_shares_or_runs_draw_the_same_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    def family(first: int, config: DataConfig, count: int | None = None):  # type: ignore[no-untyped-def]
+        for seed in range(first, first + (count or config.per_head)):
+            drawn.append(seed)
+            yield None, {}
+
+    monkeypatch.setattr(data, "image_family", family)
+    config = CONFIG.model_copy(update={"per_head": 3})
+    for run in (0, 1):
+        for share in range(4):
+            source = data.FreshDataset(config, "train", run, 0, 1)
+            list(islice(source.endless(np.random.default_rng(0), share, 4), 9))
+    assert len(set(drawn)) == len(drawn) == 72
+    assert min(drawn) > 10**9  # pools, validation and benchmarks count up from less
+
+
+@needs_atlas
+def test_fresh_items_come_without_a_pool_and_validation_is_the_same_every_time() -> None:
+    config = CONFIG.model_copy(update={"validation": 1})
+    kind = {"seed": 1, "rank": 0, "world": 1}
+    first, again = (list(data.make_dataset(config, split="validation", **kind)) for _ in range(2))
+    assert len(first) == 1
+    assert all(torch.equal(first[0][k], again[0][k]) for k in first[0])
+    shown = next(iter(data.make_dataset(config, split="train", **kind)))
+    assert {k: (v.shape, v.dtype) for k, v in shown.items()} == {
+        k: (v.shape, v.dtype) for k, v in first[0].items()
+    }
+    with pytest.raises(ConfigInvalid, match="pool"):
+        data.fill_pool(config)
+
+
+@needs_atlas
+def test_a_pool_is_filled_by_parts(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"pool": tmp_path, "patients": 3, "per_head": 2, "validation": 1})
+    assert [data.fill_pool(config, part, 2) for part in (0, 1, 0)] == [2, 1, 0]
+    assert len(list(data.make_dataset(config, split="validation", seed=1, rank=0, world=1))) == 1
+    with np.load(tmp_path / "000002.npz") as item:
+        assert item["cta"].dtype == np.int16
+
+
+@needs_atlas
+def test_a_banked_head_says_where_it_is() -> None:
+    head = sample_head(np.random.default_rng(3))
+    banked = prepare(head, 20.0, 110.0)
+    z, y, x = np.meshgrid(
+        *(np.linspace(a, b, n) for a, b, n in zip(
+            banked.low[::-1], banked.high[::-1], banked.canonical.shape[2:], strict=True
+        )), indexing="ij",
+    )  # fmt: skip
+    canonical = banked.canonical[0].numpy().reshape(3, -1).T
+    np.testing.assert_allclose(head.warp(canonical), np.stack([x, y, z], -1).reshape(-1, 3), atol=0.1)
+    middle = [round(-a / 3) for a in banked.low[::-1]]
+    assert banked.hu[0, 0, middle[0] + 17, middle[1] + 7, middle[2]] > -50  # brain over the sella
+    assert banked.hu[0, 0, :, 0].max() < -900
