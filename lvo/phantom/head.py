@@ -20,6 +20,7 @@ from lvo.phantom.neck import NeckRanges, NeckShape, draw_neck, sample_neck
 from lvo.phantom.scalp import ScalpRanges, ScalpShape, draw_scalp, sample_scalp, sample_surfaces
 from lvo.phantom.skull import VaultRanges, VaultShape, draw_vault, sample_vault
 from lvo.phantom.skull_base import BaseRanges, BaseShape, draw_base, sample_base
+from lvo.phantom.workers import spread
 
 F64 = npt.NDArray[np.float64]
 Shape = tuple[int, int, int]
@@ -137,10 +138,10 @@ def draw_head(head: Head, affine: F64, shape: Shape, device: torch.device | None
     rows = shape[0]
     if device.type == "cpu":
         rows = min(rows, max(1, _CHUNK // (shape[1] * shape[2] * factor)) * factor)
-    slabs = [
-        _draw_slab(head, field, spacing, first, (min(rows, shape[0] - first), *shape[1:]))
-        for first in range(0, shape[0], rows)
-    ]
+    slabs = spread(
+        lambda first: _draw_slab(head, field, spacing, first, (min(rows, shape[0] - first), *shape[1:])),
+        range(0, shape[0], rows),
+    )
     if len(slabs) == 1:
         return slabs[0]
     names = ("hu", "uptake", "bone", "grey", "white", "csf")

@@ -221,28 +221,51 @@ class Table:
 
 
 def add_table(hu: Tensor, affine: Affine, table: Table, air_hu: float = -700.0) -> None:
-    """Draw the head holder, and the table below `end_z`, where there is air; in place."""
+    """Draw the head holder, and the table below `end_z`, where there is air; in place.
+
+    Parameters
+    ----------
+    affine : index to gantry mm of slices that may lean about x.
+    """
     j = torch.arange(hu.shape[1], device=hu.device, dtype=torch.float32)[:, None]
     i = torch.arange(hu.shape[2], device=hu.device, dtype=torch.float32)
+    x, y = (
+        float(r[1]) * j + float(r[2]) * i + float(r[3] - m)
+        for r, m in zip(affine, table.middle, strict=False)
+    )
     soft = float(np.linalg.norm(affine[:3, 2]))
-    for k in range(hu.shape[0]):
-        x, y, z = (float(r[1]) * j + float(r[2]) * i + float(r[0] * k + r[3]) for r in affine[:3])
-        x, y = x - table.middle[0], y - table.middle[1]
-        radius = torch.sqrt(x * x + y * y)
-        trough = radius - table.radius_mm
-        around = torch.atan2(x.abs(), y) - float(np.radians(table.opening_deg))
-        within = torch.clamp(0.5 - around * table.radius_mm / soft, 0, 1)
-        # The table's top is the same sandwich with an almost flat face.
-        wide = torch.sqrt(x * x + (y + 3 * table.radius_mm) ** 2) - 4.1 * table.radius_mm
-        low = z < table.end_z
-        depth = torch.where(low, wide, trough)
-        within = torch.where(low, (x.abs() < 1.7 * table.radius_mm).float(), within)
-        shell = _band(depth, 0.0, table.wall_mm, soft) + _band(
-            depth, table.wall_mm + table.foam_mm, 2 * table.wall_mm + table.foam_mm, soft
-        )
-        foam = _band(depth, table.wall_mm, table.wall_mm + table.foam_mm, soft)
-        free = within * (hu[k] < air_hu)
-        hu[k] += free * (shell * (table.shell_hu + 1000) + foam * (table.foam_hu + 1000))
+    trough, top = _trough(x, y, table, soft), _table_top(x, y, table, soft)
+    for k in range(
+        hu.shape[0]
+    ):  # what lies behind the head is the same in every slice, but for where it ends
+        z = affine[2, 0] * k + affine[2, 3] + affine[2, 1] * np.array([0, hu.shape[1] - 1])
+        if z.min() >= table.end_z or z.max() < table.end_z:
+            gain = trough if z.min() >= table.end_z else top
+        else:
+            low = float(affine[2, 1]) * j + float(affine[2, 0] * k + affine[2, 3]) < table.end_z
+            gain = torch.where(low, top, trough)
+        hu[k] += gain * (hu[k] < air_hu)
+
+
+def _trough(x: Tensor, y: Tensor, table: Table, soft: float) -> Tensor:
+    """HU to add to air for the head holder, (y, x)."""
+    depth = torch.sqrt(x * x + y * y) - table.radius_mm
+    around = torch.atan2(x.abs(), y) - float(np.radians(table.opening_deg))
+    return torch.clamp(0.5 - around * table.radius_mm / soft, 0, 1) * _sandwich(depth, table, soft)
+
+
+def _table_top(x: Tensor, y: Tensor, table: Table, soft: float) -> Tensor:
+    """The same for the table: the same sandwich with an almost flat face, (y, x)."""
+    depth = torch.sqrt(x * x + (y + 3 * table.radius_mm) ** 2) - 4.1 * table.radius_mm
+    return (x.abs() < 1.7 * table.radius_mm) * _sandwich(depth, table, soft)
+
+
+def _sandwich(depth: Tensor, table: Table, soft: float) -> Tensor:
+    """HU to add to air for foam between two shells."""
+    foam_end = table.wall_mm + table.foam_mm
+    shell = _band(depth, 0.0, table.wall_mm, soft) + _band(depth, foam_end, foam_end + table.wall_mm, soft)
+    foam = _band(depth, table.wall_mm, foam_end, soft)
+    return shell * (table.shell_hu + 1000) + foam * (table.foam_hu + 1000)
 
 
 def _band(depth: Tensor, low: float, high: float, soft: float) -> Tensor:

@@ -31,6 +31,7 @@ from lvo.phantom.recon import (
 from lvo.phantom.scanner import Scan
 from lvo.phantom.shear import lean, upright
 from lvo.phantom.truth import TRUTH_COLUMNS, truth_rows, write_truth
+from lvo.phantom.workers import spread
 from lvo.phantom.write import StudyIdentity, write_series, write_topogram
 from lvo.study import Affine, Volume
 
@@ -194,12 +195,17 @@ def write_study(folder: Path, case: Case, *, ncct: bool = True, device: str = "c
     """Image a patient and write the series that a scanner sends for a code stroke."""
     where = torch.device(device)
     identity = StudyIdentity.from_seed(case.seed)
-    if ncct:
+
+    def plain() -> None:
         _write(folder, scan_ncct(case, where), identity, 2)
-    for number, series in enumerate(scan_cta(case, where), start=4):
-        if series.name == "cta":
-            write_topogram(folder / "topogram", series.volume, identity=identity, series_number=1)
-        _write(folder, series, identity, number)
+
+    def contrast() -> None:
+        for number, series in enumerate(scan_cta(case, where), start=4):
+            if series.name == "cta":
+                write_topogram(folder / "topogram", series.volume, identity=identity, series_number=1)
+            _write(folder, series, identity, number)
+
+    spread(lambda job: job(), [contrast, plain] if ncct else [contrast])
 
 
 def _write(folder: Path, series: Series, identity: StudyIdentity, number: int) -> None:

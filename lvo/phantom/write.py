@@ -10,10 +10,12 @@ import uuid
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     UID,
@@ -230,6 +232,7 @@ def _write_slices(
     template.ImageOrientationPatient = [_ds(v) for v in (*column_step / spacing[1], *row_step / spacing[0])]
     template.PixelSpacing = [_ds(v) for v in spacing]
     template.Rows, template.Columns = array.shape[1:]
+    template = _encoded(template) if syntax == ExplicitVRLittleEndian else template
     uids = []
     for number, (position, stored) in enumerate(_stored_slices(array, affine), start=1):
         uid = uid_from(template.SeriesInstanceUID, prefix, number)
@@ -240,6 +243,14 @@ def _write_slices(
         _save(template, stored, path, syntax)
         uids.append(uid)
     return tuple(uids)
+
+
+def _encoded(template: Dataset) -> Dataset:
+    """The same data set with its elements as bytes: they are written many times and encoded once."""
+    buffer = BytesIO()
+    dcmwrite(buffer, template, implicit_vr=False, little_endian=True)
+    buffer.seek(0)
+    return dcmread(buffer, force=True)
 
 
 def _stored_slices(

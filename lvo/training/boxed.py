@@ -172,11 +172,12 @@ def _moved(truth: Truth, affine: npt.NDArray[np.float64], motion: Motion) -> Tru
     """Where the images show what is true of a head that moved."""
     if motion.kind == "still":
         return truth
-    maps = [a.to(torch.float32, copy=True) for a in (truth.cover, truth.vessel, truth.fill, truth.clot)]
-    for a in maps:
-        move(a, affine, motion, ghosts=False, nearest=True)
-    cover, vessel, fill, clot = maps
-    return Truth(cover, vessel.to(torch.uint8), fill, clot > 0.5)
+    # Whole numbers up to 2^24 are exact: what moves is where each voxel's truth comes from.
+    index = torch.arange(truth.cover.numel(), dtype=torch.float32, device=truth.cover.device)
+    source = index.view(truth.cover.shape)
+    move(source, affine, motion, ghosts=False, nearest=True)
+    at = source.long()
+    return Truth(*(a.flatten()[at] for a in (truth.cover, truth.vessel, truth.fill, truth.clot)))
 
 
 def occluded_sites(patient: Patient) -> npt.NDArray[np.uint8]:
@@ -203,11 +204,13 @@ def coarser(lattice: Lattice, step: int) -> Lattice:
 
 def label_maps(truth: Truth) -> tuple[Tensor, Tensor]:
     """Vessel and state of the fullest 1 mm voxel in each label voxel, uint8 (z/2, y/2, x/2)."""
-    cover = _blocks(truth.cover)
-    best = cover.argmax(-1, keepdim=True)
-    share, fill, clot = (_blocks(a).gather(-1, best)[..., 0] for a in (truth.cover, truth.fill, truth.clot))
-    kinds = torch.from_numpy(COARSE).to(cover.device)[truth.vessel.long()]
-    vessel = _blocks(kinds).gather(-1, best)[..., 0]
+    z, y, x = truth.cover.shape
+    share, best = _blocks(truth.cover).max(-1)
+    k, j, i = (torch.arange(n // LABEL_STEP, device=best.device) * LABEL_STEP for n in (z, y, x))
+    dk, dj, di = best // LABEL_STEP**2, best // LABEL_STEP % LABEL_STEP, best % LABEL_STEP
+    at = ((k[:, None, None] + dk) * y + j[:, None] + dj) * x + i + di
+    fill, clot, number = (a.flatten()[at] for a in (truth.fill, truth.clot, truth.vessel))
+    vessel = torch.from_numpy(COARSE).to(best.device)[number.long()]
     seen = (share > 0.25) & (vessel > 0)
     artery = seen & (vessel != VEIN)
     state = (
