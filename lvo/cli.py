@@ -160,9 +160,9 @@ def phantom(
     with _plain_errors():
         places = tuple(parse_occlusion(text) for text in occlusion or ())
         try:
-            from lvo.phantom.atlas import AtlasMissing
             from lvo.phantom.benchmark import studies_of
             from lvo.phantom.config import load_config
+            from lvo.phantom.head.atlas import AtlasMissing
             from lvo.phantom.patient import Order
             from lvo.phantom.study import write_studies
         except ModuleNotFoundError as error:

@@ -2,13 +2,14 @@
 
 ``scripts/compare_phantom.py --real ../shared/real --phantoms DIR --out runs/compare``
 
-DIR holds studies written by ``lvo phantom --truth``. OUT gets ``comparison.md`` and pictures. Real images are read
-where they lie and are never copied into the project.
+DIR holds studies written by ``lvo phantom --truth``. OUT gets ``comparison.md`` and pictures. Real images are
+read where they lie and are never copied into the project.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from lvo.detector.bundle import default_path
 from lvo.dicom import read_study
 from lvo.imaging.head_frame import HeadFramer, refused
 from lvo.imaging.resample import Grid, to_head
-from lvo.phantom.atlas import SELLA_MNI
+from lvo.phantom.head.atlas import SELLA_MNI
 from lvo.study import Volume
 
 F32 = npt.NDArray[np.float32]
@@ -140,7 +141,7 @@ def _phantom_tree(folder: Path) -> npt.NDArray[np.bool_]:
     image = nibabel.load(folder / "truth" / "vessels.nii.gz")
     labels = np.asarray(image.dataobj).transpose(2, 1, 0)
     from lvo.anatomy import Segment, Side
-    from lvo.phantom.vessels import LABELS, SITE_INDEX
+    from lvo.phantom.vessels.labels import LABELS, SITE_INDEX
 
     steps = np.array(image.header.get_zooms()[::-1])
     lumen = np.isin(labels, [b.number for b in LABELS if not b.vein])
@@ -167,7 +168,7 @@ def _phantom_tree(folder: Path) -> npt.NDArray[np.bool_]:
 def band_tree(
     mask: npt.NDArray[np.bool_],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """A mask as a tree: voxels in bands of equal path length from its lowest points, one node per connected piece.
+    """A mask as a tree: bands of equal path length from its lowest points, one node per connected piece.
 
     Returns
     -------
@@ -229,7 +230,7 @@ def measure_tree(mask: npt.NDArray[np.bool_]) -> dict[str, str]:
     long = np.bincount(parent[(parent >= 0) & (depth + length >= 8)], minlength=len(places))
     edges = (0, 0.6, 0.9, 1.2, 1.6, 2.2, 9)
     out = {f"length, radius {a} to {b} mm": f"{length[(radius >= a) & (radius < b)].sum():.0f} mm"
-           for a, b in zip(edges, edges[1:], strict=False)}  # fmt: skip
+           for a, b in itertools.pairwise(edges)}  # fmt: skip
     out["length in all"] = f"{length.sum():.0f} mm"
     out["volume"] = f"{mask.sum() * np.prod(MRA_STEPS) / 1000:.1f} ml"
     r, t = np.array(tortuosity).T

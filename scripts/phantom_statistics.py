@@ -2,9 +2,9 @@
 
 ``scripts/phantom_statistics.py --count 1000 [--preset realistic] [--first 20000] > table.md``
 
-A row is "within" when the phantoms' mean lies within one standard error of the published one. A publication's
-standard error is taken as its SD over the root of 100, a usual size of such series; that of a share is the one that
-these patients have. Rows with a star leave out sides that bear the variant "hypoplastic".
+A row is "within" when the phantoms' mean lies within one standard error of the published one. Its standard
+error is taken as its SD over the root of 100, a usual size of such series; that of a share is the one
+that these patients have. Rows with a star leave out sides that bear the variant "hypoplastic".
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from lvo.anatomy import Segment
 from lvo.phantom.config import load_config
-from lvo.phantom.head import draw_head
-from lvo.phantom.measure import measure_tree
+from lvo.phantom.head.individual import draw_head
 from lvo.phantom.patient import Patient, sample_case
-from lvo.phantom.routes import MNI_SCALE
+from lvo.phantom.vessels.measure import measure_tree
+from lvo.phantom.vessels.routes import MNI_SCALE
 
 SERIES = 100
 GEOMETRY: Mapping[str, tuple[tuple[str, ...], float, float]] = {
@@ -223,7 +223,7 @@ def occlusions(patients: list[Patient]) -> Iterable[Row]:
 
 
 def _values(trees: list[dict[str, float]], name: str, normal: bool = False) -> npt.NDArray[np.float64]:
-    """A measure of both sides (or of the midline) of every tree that has it; `normal` leaves out hypoplasia."""
+    """A measure of both sides (or the midline) of every tree that has it; `normal` leaves out hypoplasia."""
     thin = THIN.get(name.split(" ")[0], "")
     return np.array(
         [

@@ -10,15 +10,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lvo.errors import ConfigInvalid, PathNotFound
-from lvo.phantom.bolus import BolusRanges
-from lvo.phantom.flow import OcclusionRanges
-from lvo.phantom.head import HeadRanges
-from lvo.phantom.lesion_ranges import LesionRanges
-from lvo.phantom.metal import MetalRanges
-from lvo.phantom.mimic_ranges import MimicRanges
-from lvo.phantom.scan_ranges import ScanRanges
-from lvo.phantom.variants import TreeRanges
-from lvo.phantom.veins import VeinRanges
+from lvo.phantom.disease.lesion_ranges import LesionRanges
+from lvo.phantom.disease.mimic_ranges import MimicRanges
+from lvo.phantom.flow.bolus import BolusRanges
+from lvo.phantom.flow.occlude import OcclusionRanges
+from lvo.phantom.head.individual import HeadRanges
+from lvo.phantom.scanner.metal import MetalRanges
+from lvo.phantom.scanner.scan_ranges import ScanRanges
+from lvo.phantom.vessels.variants import TreeRanges
+from lvo.phantom.vessels.veins import VeinRanges
 
 PRESETS = ("realistic", "training", "benchmark")
 Changes = Mapping[str, Any]
@@ -41,8 +41,8 @@ class CaseRanges(BaseModel):
     age: tuple[float, float, float, float] = (71.0, 14.0, 18.0, 97.0)
     occluded: float = 0.5
     sites: dict[str, float] = {
-        "ICA-C": 0.05, "ICA-I": 0.06, "ICA-T": 0.14, "M1": 0.26, "M2": 0.17, "M3": 0.04, "A1": 0.02, "A2": 0.04,
-        "V4": 0.04, "BA": 0.11, "P1": 0.03, "P2": 0.04,
+        "ICA-C": 0.05, "ICA-I": 0.06, "ICA-T": 0.14, "M1": 0.26, "M2": 0.17, "M3": 0.04,
+        "A1": 0.02, "A2": 0.04, "V4": 0.04, "BA": 0.11, "P1": 0.03, "P2": 0.04,
     }  # fmt: skip
     tandem: float = 0.05
     multiple: float = 0.04
@@ -73,7 +73,7 @@ class PhantomConfig(BaseModel):
     strata: dict[str, dict[str, Any]] = {}
 
     def changed(self, *changes: Changes) -> PhantomConfig:
-        """This configuration with partial ones laid over it, in their order.
+        """Lay partial configurations over this one, in their order.
 
         Raises
         ------

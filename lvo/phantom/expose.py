@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from lvo.phantom.artefacts import artefact_maps
 from lvo.phantom.image import Lattice, tissue_hu
-from lvo.phantom.kernels import Steps
-from lvo.phantom.metal import metal_streaks
 from lvo.phantom.patient import Case
-from lvo.phantom.recon import Exposure, add_table, develop
+from lvo.phantom.scanner.artefacts import artefact_maps
+from lvo.phantom.scanner.kernels import Steps
+from lvo.phantom.scanner.metal import metal_streaks
+from lvo.phantom.scanner.recon import Exposure, add_table, develop
 from lvo.study import Affine
 
 DRAWN_MM = (0.4, 0.4, 0.4)

@@ -1,4 +1,4 @@
-"""Image a patient on a lattice: HU as a perfect scanner would measure them, and the truth in the same voxels."""
+"""Image a patient on a lattice: HU as a perfect scanner would measure them, and the truth beside them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lvo.phantom.bolus import Bolus
-from lvo.phantom.canvas import Canvas, Where
-from lvo.phantom.head import draw_head
-from lvo.phantom.lesions import draw_lesions
-from lvo.phantom.metal import draw_metal
+from lvo.phantom.disease.lesions import draw_lesions
+from lvo.phantom.flow.bolus import Bolus
+from lvo.phantom.head.canvas import Canvas, Where
+from lvo.phantom.head.individual import draw_head
 from lvo.phantom.paint import Painted, label_of, paint
 from lvo.phantom.patient import Patient
-from lvo.phantom.tree import Branch
-from lvo.phantom.xray import scale_calcium
+from lvo.phantom.scanner.metal import draw_metal
+from lvo.phantom.scanner.xray import scale_calcium
+from lvo.phantom.vessels.tree import Branch
 
 Affine = npt.NDArray[np.float64]
 Array = npt.NDArray[np.float64]
@@ -67,7 +67,7 @@ class Truth:
     Attributes
     ----------
     cover : float32, share of the voxel that is lumen of an artery or vein, 0 to 1.
-    vessel : uint8, number in `lvo.phantom.vessels.LABELS`, or 0.
+    vessel : uint8, number in `lvo.phantom.vessels.labels.LABELS`, or 0.
     fill : float32, contrast relative to the artery's usual, 0 to 1; 1 outside arteries.
     clot : bool, where the lumen is clot.
     """

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from lvo.phantom.mimics import VesselDisease
+from lvo.phantom.disease.mimics import VesselDisease
 from lvo.phantom.patient import Patient
-from lvo.phantom.tree import Branch, Tree, mirrored_words
+from lvo.phantom.vessels.tree import Branch, Tree, mirrored_words
 
 _FLIP = np.array([-1.0, 1.0, 1.0])
 

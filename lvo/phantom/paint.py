@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from lvo.phantom.paint_claims import Pieces, chunks, claim_voxels, read_claims
-from lvo.phantom.tree import Branch
-from lvo.phantom.vessels import LABEL_OF
+from lvo.phantom.vessels.labels import LABEL_OF
+from lvo.phantom.vessels.tree import Branch
 
 Affine = npt.NDArray[np.float64]
 _SLAB_VOXELS = 1 << 24

@@ -13,19 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from lvo.anatomy import Segment, Side
-from lvo.phantom.arteries import sample_arteries
-from lvo.phantom.bolus import Bolus, sample_bolus
 from lvo.phantom.config import CaseRanges, PhantomConfig
-from lvo.phantom.flow import Flow, Occlusion, occlude
-from lvo.phantom.head import Head, sample_head
-from lvo.phantom.lesion_ranges import LesionRanges, pterion, sample_lesions
-from lvo.phantom.lesion_recipes import Lesion
-from lvo.phantom.mimics import VesselDisease, sample_disease
-from lvo.phantom.scanner import Scan, sample_scan
-from lvo.phantom.solids import Point
-from lvo.phantom.territory import Supply, supply
-from lvo.phantom.tree import Tree
-from lvo.phantom.veins import sample_veins
+from lvo.phantom.disease.lesion_ranges import LesionRanges, pterion, sample_lesions
+from lvo.phantom.disease.lesion_recipes import Lesion
+from lvo.phantom.disease.mimics import VesselDisease, sample_disease
+from lvo.phantom.disease.territory import Supply, supply
+from lvo.phantom.flow.bolus import Bolus, sample_bolus
+from lvo.phantom.flow.occlude import Flow, Occlusion, occlude
+from lvo.phantom.head.individual import Head, sample_head
+from lvo.phantom.head.solids import Point
+from lvo.phantom.scanner.scan import Scan, sample_scan
+from lvo.phantom.vessels.arteries import sample_arteries
+from lvo.phantom.vessels.tree import Tree
+from lvo.phantom.vessels.veins import sample_veins
 
 Array = npt.NDArray[np.float64]
 Site = tuple[Side, Segment]
@@ -133,7 +133,7 @@ def sample_case(
     ------
     ValueError
         If this patient has not the segment that is to be occluded.
-    lvo.phantom.atlas.AtlasMissing
+    lvo.phantom.head.atlas.AtlasMissing
         If the head atlas is not installed.
     """
     order = order or Order()

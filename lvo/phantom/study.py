@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lvo.phantom.bolus import Bolus
 from lvo.phantom.config import PhantomConfig
 from lvo.phantom.expose import expose
+from lvo.phantom.flow.bolus import Bolus
 from lvo.phantom.image import Lattice, draw_vessels, tissue_hu, tubes
-from lvo.phantom.motion import Motion, move
 from lvo.phantom.patient import Case, Order, sample_case
-from lvo.phantom.recon import (
+from lvo.phantom.scanner.motion import Motion, move
+from lvo.phantom.scanner.recon import (
     Exposure,
     Image,
     add_table,
@@ -28,15 +28,15 @@ from lvo.phantom.recon import (
     to_volume,
     two_spacings,
 )
-from lvo.phantom.scanner import Scan
-from lvo.phantom.shear import lean, upright
+from lvo.phantom.scanner.scan import Scan
+from lvo.phantom.scanner.shear import lean, upright
 from lvo.phantom.truth import TRUTH_COLUMNS, truth_rows, write_truth
 from lvo.phantom.workers import spread
 from lvo.phantom.write import StudyIdentity, write_series, write_topogram
 from lvo.study import Affine, Volume
 
 TISSUE_MM = 1.0
-"""Head-frame step of the lattice on which tissue is drawn: finer is slower, and blurred away by the kernel."""
+"""Head-frame step of the lattice on which tissue is drawn: finer is slower, and the kernel blurs it away."""
 _AGENT = "IOMEPROL 400"
 
 
@@ -176,7 +176,7 @@ def write_studies(
     ------
     ValueError
         A patient lacks the segment to be occluded.
-    lvo.phantom.atlas.AtlasMissing
+    lvo.phantom.head.atlas.AtlasMissing
     """
     out.mkdir(parents=True, exist_ok=True)
     with (out / "truth.csv").open("w", newline="", encoding="utf-8") as file:

@@ -15,14 +15,14 @@ from lvo.anatomy import SITES
 from lvo.phantom.image import Lattice, lumen_truth, tubes
 from lvo.phantom.paint import centreline
 from lvo.phantom.patient import Case
-from lvo.phantom.routes import MNI_SCALE
-from lvo.phantom.vessels import LABELS
+from lvo.phantom.vessels.labels import LABELS
+from lvo.phantom.vessels.routes import MNI_SCALE
 from lvo.study import Affine
 
 TRUTH_COLUMNS = (
     "study", "seed", "status", "segment", "side", "clot_length_mm", "collateral", "fill",
-    "position_x", "position_y", "position_z", "clot_hu", "kind", "age", "artery_hu", "vein_hu", "phase", "kvp",
-    "noise_hu", "slice_mm", "ncct_mm", "motion", "variants", "mimics",
+    "position_x", "position_y", "position_z", "clot_hu", "kind", "age", "artery_hu", "vein_hu",
+    "phase", "kvp", "noise_hu", "slice_mm", "ncct_mm", "motion", "variants", "mimics",
 )  # fmt: skip
 TERRITORIES = ("ACA", "MCA", "PCA", "SCA", "AICA", "PICA")
 
@@ -99,7 +99,7 @@ def write_truth(folder: Path, case: Case) -> None:
 
 
 def territories(case: Case, lattice: Lattice) -> torch.Tensor:
-    """Supply territory of every brain voxel: 1 + index in `TERRITORIES`, 7 for perforators; uint8 (z, y, x)."""
+    """Supply territory of brain voxels: 1 + index in `TERRITORIES`, 7 for perforators; uint8 (z, y, x)."""
     coarse = lattice.coarser(2.0)
     where = case.patient.head.where(coarse.affine, coarse.shape)
     names = case.patient.supply.territory()

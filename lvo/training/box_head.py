@@ -9,15 +9,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lvo.phantom.artefacts import artefact_maps, sample_maps
-from lvo.phantom.canvas import Canvas, Where
-from lvo.phantom.head import Head, draw_head
+from lvo.phantom.head.canvas import Canvas, Where
+from lvo.phantom.head.individual import Head, draw_head
 from lvo.phantom.image import Lattice
-from lvo.phantom.kernels import Steps
-from lvo.phantom.metal import metal_streaks
 from lvo.phantom.patient import Case
-from lvo.phantom.recon import Exposure, add_table, develop
-from lvo.phantom.xray import scale_calcium
+from lvo.phantom.scanner.artefacts import artefact_maps, sample_maps
+from lvo.phantom.scanner.kernels import Steps
+from lvo.phantom.scanner.metal import metal_streaks
+from lvo.phantom.scanner.recon import Exposure, add_table, develop
+from lvo.phantom.scanner.xray import scale_calcium
 
 Affine = npt.NDArray[np.float64]
 _BODY_MM = 5.0

@@ -16,15 +16,15 @@ from torch.nn import functional
 
 from lvo.anatomy import SITES, Segment
 from lvo.imaging.resample import HEAD_BOX, Grid
-from lvo.phantom.artefacts import sample_maps
 from lvo.phantom.config import PhantomConfig, load_config
 from lvo.phantom.expose import DRAWN_MM
-from lvo.phantom.head import Head
+from lvo.phantom.head.individual import Head
 from lvo.phantom.image import Lattice, Truth, canvas_hu, draw_tissue, draw_vessels, truth_of, tubes
-from lvo.phantom.motion import Motion, move
 from lvo.phantom.patient import Case, Order, Patient, Site, sample_case
-from lvo.phantom.vessels import COARSE, SITE_INDEX, VEIN
-from lvo.phantom.xray import scale_calcium
+from lvo.phantom.scanner.artefacts import sample_maps
+from lvo.phantom.scanner.motion import Motion, move
+from lvo.phantom.scanner.xray import scale_calcium
+from lvo.phantom.vessels.labels import COARSE, SITE_INDEX, VEIN
 from lvo.training.box_head import BoxHead, develop_in_box, draw_box_head
 
 LABEL_STEP = 2

@@ -27,7 +27,7 @@ from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES
 from lvo.detector.torch_network import PRIOR_STEP
 from lvo.errors import ConfigInvalid, PathNotFound
 from lvo.phantom.patient import Patient
-from lvo.phantom.vessels import OTHER_ARTERY, SITE_INDEX, VEIN
+from lvo.phantom.vessels.labels import OTHER_ARTERY, SITE_INDEX, VEIN
 from lvo.training.boxed import DataConfig, draw_case, image_family, vessels_in_box
 
 Arrays = dict[str, npt.NDArray[Any]]

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from lvo.imaging.pose_fit import rotation_from_angles
 from lvo.imaging.pose_input import CELL_MM, COARSE_MM, COORDINATE_SCALE_MM, OUTSIDE_HU, encode
-from lvo.phantom.atlas import load_atlas
-from lvo.phantom.head import Head, HeadRanges, draw_head, sample_head
+from lvo.phantom.head.atlas import load_atlas
+from lvo.phantom.head.individual import Head, HeadRanges, draw_head, sample_head
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]

@@ -8,8 +8,8 @@ from lvo.imaging.head_frame import HeadFramer
 from lvo.imaging.pose_fit import rotation_from_angles
 from lvo.imaging.pose_input import coarse_lps, encode, thin
 from lvo.imaging.resample import Grid, points_to_head, to_head
-from lvo.phantom import atlas
-from lvo.phantom.head import Head, draw_head, sample_head
+from lvo.phantom.head import atlas
+from lvo.phantom.head.individual import Head, draw_head, sample_head
 from lvo.study import Volume
 
 ROOT = Path(__file__).parents[2]

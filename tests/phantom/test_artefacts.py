@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from lvo.phantom.artefacts import Beam, Rays, artefact_maps
-from lvo.phantom.metal import MetalObject, MetalRanges, add_streaks, draw_metal, metal_streaks
-from lvo.phantom.xray import calcium_scale, scale_calcium
+from lvo.phantom.scanner.artefacts import Beam, Rays, artefact_maps
+from lvo.phantom.scanner.metal import MetalObject, MetalRanges, add_streaks, draw_metal, metal_streaks
+from lvo.phantom.scanner.xray import calcium_scale, scale_calcium
 
 STEP = 4.0
 AFFINE = np.array([[0, 0, STEP, -126], [0, STEP, 0, -126], [STEP, 0, 0, 0], [0, 0, 0, 1.0]])

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from lvo.phantom.bolus import VEIN_CLASS, BolusRanges, sample_bolus, usual_curve
-from lvo.phantom.vessels import VEIN_STRUCTURES
+from lvo.phantom.flow.bolus import VEIN_CLASS, BolusRanges, sample_bolus, usual_curve
+from lvo.phantom.vessels.labels import VEIN_STRUCTURES
 
 
 def draw(n=200, kvp=120.0, **fixed):

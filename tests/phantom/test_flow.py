@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from lvo.anatomy import SITES, Segment, Side
-from lvo.phantom.arteries import sample_arteries
-from lvo.phantom.bolus import usual_curve
-from lvo.phantom.circulation import CirculationRanges
-from lvo.phantom.clot import ClotRanges, place
-from lvo.phantom.collaterals import CollateralRanges
-from lvo.phantom.flow import OcclusionRanges, occlude
-from lvo.phantom.network import POISEUILLE, build, lay_out
-from lvo.phantom.pressures import solve, solve_regulated
-from lvo.phantom.routes import MNI_SCALE
-from lvo.phantom.tree import STEP_MM, Branch, Tree
+from lvo.phantom.flow.bolus import usual_curve
+from lvo.phantom.flow.circulation import CirculationRanges
+from lvo.phantom.flow.clot import ClotRanges, place
+from lvo.phantom.flow.collaterals import CollateralRanges
+from lvo.phantom.flow.network import POISEUILLE, build, lay_out
+from lvo.phantom.flow.occlude import OcclusionRanges, occlude
+from lvo.phantom.flow.pressures import solve, solve_regulated
+from lvo.phantom.vessels.arteries import sample_arteries
+from lvo.phantom.vessels.routes import MNI_SCALE
+from lvo.phantom.vessels.tree import STEP_MM, Branch, Tree
 
 LEFT, RIGHT, MIDLINE = Side.LEFT, Side.RIGHT, Side.MIDLINE
 IDS = [f"{side} {segment}" for segment, side in SITES]

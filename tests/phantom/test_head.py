@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lvo.phantom import atlas
-from lvo.phantom.deformation import DeformationRanges, sample_deformation
-from lvo.phantom.head import draw_head, sample_head
-from lvo.phantom.lattice import Thinned
+from lvo.phantom.head import atlas
+from lvo.phantom.head.deformation import DeformationRanges, sample_deformation
+from lvo.phantom.head.individual import draw_head, sample_head
+from lvo.phantom.head.lattice import Thinned
 
 needs_atlas = pytest.mark.skipif(
     atlas.atlas_path() is None, reason="spm-runtime, which holds the head atlas, is not installed"
@@ -163,7 +163,7 @@ def test_the_same_seed_gives_the_same_head_and_another_another(head, tissue):
 def test_slabs_fit_together(head, monkeypatch):
     affine, shape = lattice((-40, -30, 20), 1.0), (24, 60, 60)
     whole = draw_head(head, affine, shape)
-    monkeypatch.setattr("lvo.phantom.head._CHUNK", 8 * 60 * 60)
+    monkeypatch.setattr("lvo.phantom.head.individual._CHUNK", 8 * 60 * 60)
     assert (draw_head(head, affine, shape).hu - whole.hu).abs().max() < 0.5
 
 

@@ -6,12 +6,12 @@ import torch
 from scipy.spatial import cKDTree
 
 from lvo.anatomy import Segment, Side
-from lvo.phantom import atlas
 from lvo.phantom.config import load_config
+from lvo.phantom.head import atlas
 from lvo.phantom.image import Lattice, image_patient
 from lvo.phantom.mirror import mirrored
 from lvo.phantom.patient import Order, sample_case
-from lvo.phantom.vessels import COARSE, LABEL_OF, LABELS, MIRRORED, OTHER_ARTERY, SITE_INDEX, VEIN
+from lvo.phantom.vessels.labels import COARSE, LABEL_OF, LABELS, MIRRORED, OTHER_ARTERY, SITE_INDEX, VEIN
 
 pytestmark = pytest.mark.skipif(
     atlas.atlas_path() is None, reason="spm-runtime, which holds the head atlas, is not installed"

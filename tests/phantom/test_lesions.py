@@ -5,12 +5,8 @@ import pytest
 import torch
 
 from lvo.anatomy import Segment, Side
-from lvo.phantom import atlas
-from lvo.phantom.arteries import sample_arteries
-from lvo.phantom.canvas import Canvas, Where
-from lvo.phantom.flow import OcclusionRanges, occlude
-from lvo.phantom.infarct import sample_infarct
-from lvo.phantom.lesion_ranges import (
+from lvo.phantom.disease.infarct import sample_infarct
+from lvo.phantom.disease.lesion_ranges import (
     LesionRanges,
     sample_craniotomy,
     sample_haematoma,
@@ -19,10 +15,14 @@ from lvo.phantom.lesion_ranges import (
     sample_subdural,
     sample_tumour,
 )
-from lvo.phantom.lesions import draw_lesions
-from lvo.phantom.plaque import Odds
-from lvo.phantom.routes import MNI_SCALE
-from lvo.phantom.territory import lattice_axes, supply
+from lvo.phantom.disease.lesions import draw_lesions
+from lvo.phantom.disease.plaque import Odds
+from lvo.phantom.disease.territory import lattice_axes, supply
+from lvo.phantom.flow.occlude import OcclusionRanges, occlude
+from lvo.phantom.head import atlas
+from lvo.phantom.head.canvas import Canvas, Where
+from lvo.phantom.vessels.arteries import sample_arteries
+from lvo.phantom.vessels.routes import MNI_SCALE
 
 pytestmark = pytest.mark.skipif(atlas.atlas_path() is None, reason="the head atlas is not installed")
 RANGES = LesionRanges()

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from lvo.anatomy import Side
-from lvo.phantom.mimic_ranges import MimicRanges
-from lvo.phantom.mimics import VesselDisease, add_stenosis, sample_disease
-from lvo.phantom.narrowing import bent
-from lvo.phantom.plaque import Odds, no_plaque
-from lvo.phantom.tree import Branch, Tree
+from lvo.phantom.disease.mimic_ranges import MimicRanges
+from lvo.phantom.disease.mimics import VesselDisease, add_stenosis, sample_disease
+from lvo.phantom.disease.narrowing import bent
+from lvo.phantom.disease.plaque import Odds, no_plaque
+from lvo.phantom.vessels.tree import Branch, Tree
 
 NEVER, ALWAYS = Odds(at_70=0.0), Odds(at_70=1 - 1e-9)
 KINDS = (

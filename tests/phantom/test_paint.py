@@ -4,8 +4,8 @@ import torch
 
 from lvo.anatomy import Side
 from lvo.phantom.paint import centreline, draw_lobes, label_of, paint
-from lvo.phantom.tree import Branch
-from lvo.phantom.vessels import LABEL_OF
+from lvo.phantom.vessels.labels import LABEL_OF
+from lvo.phantom.vessels.tree import Branch
 
 
 def turned(steps, shape, angles=(0.4, -0.7, 1.1)):

@@ -5,11 +5,11 @@ import pytest
 
 from lvo.anatomy import SITES, Segment, Side
 from lvo.errors import ConfigInvalid, PathNotFound
-from lvo.phantom import atlas
 from lvo.phantom.config import PRESETS, load_config
+from lvo.phantom.head import atlas
 from lvo.phantom.mirror import mirrored
 from lvo.phantom.patient import NOISE_HU, Order, sample_case
-from lvo.phantom.tree import mirrored_words
+from lvo.phantom.vessels.tree import mirrored_words
 
 pytestmark = pytest.mark.skipif(
     atlas.atlas_path() is None, reason="spm-runtime, which holds the head atlas, is not installed"

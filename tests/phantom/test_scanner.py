@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lvo.phantom.kernels import Kernel, blur
-from lvo.phantom.motion import Motion, MotionRanges, move, sample_motion
-from lvo.phantom.noise import Grain, noise_field
-from lvo.phantom.recon import (
+from lvo.phantom.scanner.kernels import Kernel, blur
+from lvo.phantom.scanner.motion import Motion, MotionRanges, move, sample_motion
+from lvo.phantom.scanner.noise import Grain, noise_field
+from lvo.phantom.scanner.recon import (
     Exposure,
     Table,
     add_table,
@@ -20,8 +20,8 @@ from lvo.phantom.recon import (
     to_volume,
     two_spacings,
 )
-from lvo.phantom.scan_ranges import ScanRanges
-from lvo.phantom.scanner import noise_sd, sample_scan
+from lvo.phantom.scanner.scan import noise_sd, sample_scan
+from lvo.phantom.scanner.scan_ranges import ScanRanges
 
 SOFT, BONE = Kernel("soft", 0.38), Kernel("bone", 0.9)
 AFFINE = np.array([[0, 0, 0.8, -30], [0, 0.9, 0, -25], [1.5, 0, 0, 10], [0, 0, 0, 1.0]])

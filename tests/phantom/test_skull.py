@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from lvo.phantom import atlas
-from lvo.phantom.canvas import Canvas, Where
-from lvo.phantom.chest import ChestRanges, draw_chest, sample_chest
-from lvo.phantom.face import FaceRanges, draw_face, sample_face
-from lvo.phantom.neck import NeckRanges, draw_neck, sample_neck
-from lvo.phantom.skull import VaultRanges, draw_vault, sample_vault
-from lvo.phantom.skull_base import BaseRanges, draw_base, sample_base
-from lvo.phantom.solids import Ground
-from lvo.phantom.temporal_bone import TemporalRanges
+from lvo.phantom.head import atlas
+from lvo.phantom.head.canvas import Canvas, Where
+from lvo.phantom.head.chest import ChestRanges, draw_chest, sample_chest
+from lvo.phantom.head.face import FaceRanges, draw_face, sample_face
+from lvo.phantom.head.neck import NeckRanges, draw_neck, sample_neck
+from lvo.phantom.head.skull_base import BaseRanges, draw_base, sample_base
+from lvo.phantom.head.solids import Ground
+from lvo.phantom.head.temporal_bone import TemporalRanges
+from lvo.phantom.head.vault import VaultRanges, draw_vault, sample_vault
 
 pytestmark = pytest.mark.skipif(atlas.atlas_path() is None, reason="the head atlas is not installed")
 

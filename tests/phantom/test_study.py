@@ -9,12 +9,12 @@ import pytest
 
 from lvo.anatomy import Segment, Side
 from lvo.dicom import read_study
-from lvo.phantom import atlas
 from lvo.phantom.config import load_config
+from lvo.phantom.head import atlas
 from lvo.phantom.patient import Order, sample_case
 from lvo.phantom.study import write_studies
 from lvo.phantom.truth import TRUTH_COLUMNS, truth_rows
-from lvo.phantom.vessels import SITE_INDEX
+from lvo.phantom.vessels.labels import SITE_INDEX
 from lvo.study import Role
 
 pytestmark = pytest.mark.skipif(
@@ -34,6 +34,7 @@ def config():
         "sent": sent,
         "coverage": (1.0, 0.0, 0.0),
         "tilt": 1.0,
+        "tilt_deg": (-20.0, -10.0),
         "cut": 0.0,
     }
     return load_config("realistic").changed({"scan": still})

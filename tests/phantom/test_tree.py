@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 
 from lvo.anatomy import SITES, Segment, Side
-from lvo.phantom import atlas
-from lvo.phantom.arteries import sample_arteries
-from lvo.phantom.growth import grow
-from lvo.phantom.measure import measure_tree
-from lvo.phantom.routes import MNI_SCALE, Route
-from lvo.phantom.surface import brain_field
-from lvo.phantom.tree import STEP_MM
-from lvo.phantom.variants import TreeRanges
-from lvo.phantom.vessels import LABEL_OF
+from lvo.phantom.head import atlas
+from lvo.phantom.vessels.arteries import sample_arteries
+from lvo.phantom.vessels.growth import grow
+from lvo.phantom.vessels.labels import LABEL_OF
+from lvo.phantom.vessels.measure import measure_tree
+from lvo.phantom.vessels.routes import MNI_SCALE, Route
+from lvo.phantom.vessels.surface import brain_field
+from lvo.phantom.vessels.tree import STEP_MM
+from lvo.phantom.vessels.variants import TreeRanges
 
 SEEDS = range(25)
 BOTH = (Side.LEFT, Side.RIGHT)

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from lvo.anatomy import Side
-from lvo.phantom import atlas
-from lvo.phantom.inner_table import depth_and_outward
-from lvo.phantom.veins import CORNER, VeinRanges, sample_granulations, sample_veins
-from lvo.phantom.vessels import LABELS
+from lvo.phantom.head import atlas
+from lvo.phantom.vessels.inner_table import depth_and_outward
+from lvo.phantom.vessels.labels import LABELS
+from lvo.phantom.vessels.veins import CORNER, VeinRanges, sample_granulations, sample_veins
 
 pytestmark = pytest.mark.skipif(atlas.atlas_path() is None, reason="the head atlas is not installed")
 SEEDS = range(20)

@@ -15,11 +15,11 @@ import torch
 from torch.nn import functional
 
 from lvo.errors import ConfigInvalid
-from lvo.phantom.atlas import SPM_RUNTIME, atlas_path
 from lvo.phantom.config import load_config
-from lvo.phantom.head import sample_head
-from lvo.phantom.motion import Motion
+from lvo.phantom.head.atlas import SPM_RUNTIME, atlas_path
+from lvo.phantom.head.individual import sample_head
 from lvo.phantom.patient import Case, Order, sample_case
+from lvo.phantom.scanner.motion import Motion
 from lvo.training import data
 from lvo.training.boxed import LIT, DataConfig, image_family, image_in_box, place_head
 from lvo.training.pose_data import prepare

@@ -14,7 +14,7 @@ pytest.importorskip("monai", reason="training needs monai: install the 'train' e
 import torch
 
 from lvo.detector.torch_network import make_network
-from lvo.phantom.atlas import SPM_RUNTIME, atlas_path
+from lvo.phantom.head.atlas import SPM_RUNTIME, atlas_path
 from lvo.training.checkpoint import average_weights, latest
 from lvo.training.config import read_config
 from lvo.training.metrics_log import read_metrics

@@ -1,0 +1,1 @@
+"""Arteries and veins of a patient: centrelines with radii, variants, calibres."""
