@@ -1,9 +1,10 @@
 """Phantoms beside real heads and a real arterial tree: the same measurements and the same pictures of both.
 
 ``scripts/compare_phantom.py --real ../shared/real --phantoms DIR --out runs/compare``
+``scripts/compare_phantom.py --phantoms DIR --out docs/pictures --columns 3``
 
-DIR holds studies written by ``lvo phantom --truth``. OUT gets ``comparison.md`` and pictures. Real images are
-read where they lie and are never copied into the project.
+DIR holds studies written by ``lvo phantom --truth``. OUT gets ``comparison.md`` and pictures; without --real,
+pictures alone. Real images are read where they lie and are never copied into the project.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from lvo.phantom.head.atlas import SELLA_MNI
 from lvo.study import Volume
 
 F32 = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+REAL_HEADS = {"GE head": "ge-head-tilt/dicom", "head and neck": "head-neck-ncct"}
 HEAD = Grid((200, 240, 200), 1.0, (-99.5, -109.5, -79.5))
 LEVELS = {"skull base": -12.0, "circle of Willis": 15.0, "ventricles": 45.0, "convexity": 85.0}
 BAND_MM = 2.0
@@ -36,37 +39,47 @@ MRA_STEPS = (0.648, 0.521, 0.519)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--real", type=Path, required=True)
+    parser.add_argument("--real", type=Path)
     parser.add_argument("--phantoms", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--columns", type=int, default=3, help="phantoms in each picture")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     framer = HeadFramer(default_path() / "models" / "pose.onnx")
-    real = {name: _head(arguments.real / path, framer) for name, path in
-            (("GE head", "ge-head-tilt/dicom"), ("head and neck", "head-neck-ncct"))}  # fmt: skip
-    real["average of many"] = _average_head(arguments.real / "scct-2mm-hu.nii.gz")
+    heads: dict[str, F32] = {}
+    trees: dict[str, Mask] = {}
+    if arguments.real:
+        for name, path in REAL_HEADS.items():
+            heads[name] = _head(arguments.real / path, framer)
+        heads["average of many"] = _average_head(arguments.real / "scct-2mm-hu.nii.gz")
+        trees["real MRA"] = _real_tree(arguments.real / "mra-arteries.nii.gz")
     folders = sorted(p for p in arguments.phantoms.iterdir() if (p / "truth").is_dir())
-    phantoms = {f.name: _head(f, framer) for f in folders[:3]}
-    heads = real | phantoms
-    sections = [_table("Heads (NCCT in the head frame)", {n: measure_head(h) for n, h in heads.items()})]
+    heads |= {f.name: _head(f, framer) for f in folders[: arguments.columns]}
     save_slices(arguments.out / "heads-brain.png", heads, 0, 80)
     save_slices(arguments.out / "heads-bone.png", heads, -200, 1200)
-    trees = {"real MRA": _real_tree(arguments.real / "mra-arteries.nii.gz")}
+    save_mips(
+        arguments.out / "cta.png", {f.name: _head(f, framer, cta=True) for f in folders[: arguments.columns]}
+    )
     trees |= {f.name: _phantom_tree(f) for f in folders}
-    sections.append(_table("Arterial trees", {n: measure_tree(m) for n, m in trees.items()}))
-    save_trees(arguments.out / "trees.png", dict(list(trees.items())[:4]))
-    (arguments.out / "comparison.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
-    print("\n\n".join(sections))
+    save_trees(arguments.out / "trees.png", dict(list(trees.items())[: arguments.columns + 1]))
+    if arguments.real:
+        sections = [
+            _table("Heads (NCCT in the head frame)", {n: measure_head(h) for n, h in heads.items()}),
+            _table("Arterial trees", {n: measure_tree(m) for n, m in trees.items()}),
+        ]
+        (arguments.out / "comparison.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+        print("\n\n".join(sections))
 
 
 # ----------------------------------------------------------------------------- heads
 
 
-def _head(folder: Path, framer: HeadFramer) -> F32:
-    """The unenhanced head of a study, 1 mm, in the head frame."""
-    study = read_study(folder)
-    volume = study.ncct
-    assert volume is not None, f"{folder} has no NCCT"
+def _head(folder: Path, framer: HeadFramer, cta: bool = False) -> F32:
+    """The unenhanced head (or the CTA) of a study, 1 mm, in the head frame."""
+    own = folder / ("cta" if cta else "ncct")  # of a phantom
+    study = read_study(own if own.is_dir() else folder)
+    volume = study.cta if cta else study.ncct or study.cta
+    assert volume is not None, f"{folder} has no such series"
     pose = framer(volume)
     assert pose.accepted, f"{folder}: no pose"
     return np.asarray(to_head(volume, pose, HEAD), np.float32)
@@ -122,13 +135,28 @@ def save_slices(path: Path, heads: dict[str, F32], low: float, high: float) -> N
     for level in LEVELS.values():
         k = int(np.abs(z - level).argmin())
         tiles.append([_gray(h[k - 1 : k + 2].mean(0), low, high) for h in heads.values()])
-    _mosaic(tiles, list(heads), list(LEVELS)).save(path)
+    _mosaic(tiles, list(heads), list(LEVELS)).save(path, optimize=True)
+
+
+def save_mips(path: Path, scans: dict[str, F32]) -> None:
+    """CTA: skull base and circle of Willis, thick axial, coronal and sagittal projections."""
+    z = HEAD.origin[2] + np.arange(HEAD.shape[0])
+    y, x = (HEAD.origin[a] + np.arange(HEAD.shape[2 - a]) for a in (1, 0))
+    cranium = z >= -40
+    rows = [
+        [_gray(h[int(np.abs(z + 8).argmin())], -100, 600) for h in scans.values()],
+        [_gray(h[(z >= 5) & (z < 30)].max(0), 0, 500) for h in scans.values()],
+        [_gray(h[cranium][:, (y >= -30) & (y < 5)].max(1)[::-1], 0, 500) for h in scans.values()],
+        [_gray(h[cranium][:, :, np.abs(x) < 9].max(2)[::-1], 0, 500) for h in scans.values()],
+    ]
+    names = ["skull base", "25 mm MIP", "35 mm coronal MIP", "18 mm sagittal MIP"]
+    _mosaic(rows, list(scans), names).save(path, optimize=True)
 
 
 # ----------------------------------------------------------------------------- trees
 
 
-def _real_tree(path: Path) -> npt.NDArray[np.bool_]:
+def _real_tree(path: Path) -> Mask:
     array = np.asarray(nibabel.load(path).dataobj).transpose(2, 1, 0)
     labels, _ = ndimage.label(array > 50, np.ones((3, 3, 3)))
     sizes = np.bincount(labels.ravel())
@@ -136,7 +164,7 @@ def _real_tree(path: Path) -> npt.NDArray[np.bool_]:
     return np.isin(labels, keep[keep > 0])
 
 
-def _phantom_tree(folder: Path) -> npt.NDArray[np.bool_]:
+def _phantom_tree(folder: Path) -> Mask:
     """Arterial lumen of the truth at the MRA's resolution, cropped as the MRA is round the ICA termini."""
     image = nibabel.load(folder / "truth" / "vessels.nii.gz")
     labels = np.asarray(image.dataobj).transpose(2, 1, 0)
@@ -166,7 +194,7 @@ def _phantom_tree(folder: Path) -> npt.NDArray[np.bool_]:
 
 
 def band_tree(
-    mask: npt.NDArray[np.bool_],
+    mask: Mask,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
     """A mask as a tree: bands of equal path length from its lowest points, one node per connected piece.
 
@@ -211,7 +239,7 @@ def band_tree(
     return places, parent, np.sqrt(size * steps.prod() / np.pi / BAND_MM)
 
 
-def measure_tree(mask: npt.NDArray[np.bool_]) -> dict[str, str]:
+def measure_tree(mask: Mask) -> dict[str, str]:
     """Length by calibre, tortuosity over 20 mm, branch points."""
     places, parent, radius = band_tree(mask)
     length = np.where(parent >= 0, np.linalg.norm(places - places[parent], axis=1), 0.0)
@@ -246,7 +274,7 @@ def measure_tree(mask: npt.NDArray[np.bool_]) -> dict[str, str]:
     return out
 
 
-def save_trees(path: Path, trees: dict[str, npt.NDArray[np.bool_]]) -> None:
+def save_trees(path: Path, trees: dict[str, Mask]) -> None:
     """Depth-shaded projections of the lumen along the three axes."""
     tiles = []
     for axis in (1, 2, 0):
@@ -258,7 +286,7 @@ def save_trees(path: Path, trees: dict[str, npt.NDArray[np.bool_]]) -> None:
             shade = (mask * (1 - 0.6 * depth / mask.shape[axis])).max(axis)
             row.append(_gray(shade if axis == 0 else shade[::-1], 0, 1))
         tiles.append(row)
-    _mosaic(tiles, list(trees), ["from the front", "from the side", "from above"]).save(path)
+    _mosaic(tiles, list(trees), ["from the front", "from the side", "from above"]).save(path, optimize=True)
 
 
 # ----------------------------------------------------------------------------- pages

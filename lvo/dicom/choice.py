@@ -137,6 +137,7 @@ def look_at_pixels(candidates: Sequence[Candidate]) -> None:
 def settle(candidates: Sequence[Candidate]) -> None:
     """What only the stacks together can say, once each has been looked at."""
     _second_chance(candidates)
+    _calcium(candidates)
     if not any(c.role is Role.CTA for c in candidates):
         _cta_from_perfusion(candidates)
     _mark_phases([c for c in candidates if c.role is Role.CTA])
@@ -177,6 +178,25 @@ def _second_chance(candidates: Sequence[Candidate]) -> None:
             candidate.why = (
                 f"It is named or tagged as a CTA, though its pixels show little contrast ({area:.2f} cm²)."
             )
+
+
+def _calcium(candidates: Sequence[Candidate]) -> None:
+    """A scan before the CTA that nobody calls one, and that shows far less, is plain: it shows calcium.
+
+    Calcium of the falx and the rims of bony islands can be as large as vessels. A later phase shows less than
+    the arterial one too, but comes after it.
+    """
+    ctas = [c for c in candidates if c.role is Role.CTA and c.probe]
+    told = [c for c in ctas if roles.named_cta(c.group) and not roles.is_secondary(c.group)]
+    for candidate in ctas:
+        when, seen = candidate.group.first.acquisition_time, candidate.probe
+        if candidate in told or not seen or not when:
+            continue
+        after = [c for c in told if when < c.group.first.acquisition_time and c.probe]
+        if any(c.probe and seen.contrast_cm2 < 0.5 * c.probe.contrast_cm2 for c in after):
+            candidate.role = Role.NCCT
+            area = f"{seen.contrast_cm2:.2f} cm² of 150 to 500 HU per slice"
+            candidate.why = f"It was taken before the CTA and shows {area}, less than half of its: calcium."
 
 
 def _cta_from_perfusion(candidates: Sequence[Candidate]) -> None:

@@ -23,6 +23,8 @@ _RINGED = 0.65
 """Share of the brain's edge that must have bone behind it; less than 1 for craniectomies and foramina."""
 _CONTRAST_HU = (150, 500)
 _VESSEL_MM2 = 3.0
+_CALCIUM_HU, _RIM_MM = 700, 1.5
+"""Denser than any artery; and how far from it its own blurred rim reaches."""
 _MIN_BRAIN_SLICES = 3
 _HAIR_MM = 1e-5
 """Steps outwards stop this short of their reach, steps inwards do not: a pixel just there stays out."""
@@ -101,6 +103,9 @@ def lumen(hu: Hu, pixel_spacing: Spacing) -> Lumen | None:
     if lit.any():
         labels = _components(lit)
         lit &= np.bincount(labels.ravel())[labels] >= round(_VESSEL_MM2 / pixel_mm2)
+        # The rim of a bone that the slice cuts as an island, or of calcium in the falx, is no vessel.
+        rims = np.unique(labels[lit & _near(inside & (image > _CALCIUM_HU), _RIM_MM, spacing)])
+        lit &= ~np.isin(labels, rims)
     return Lumen(float(lit.sum()) * pixel_mm2 / 100, image[lit])
 
 

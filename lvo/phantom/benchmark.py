@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lvo.anatomy import Segment, Side
+from lvo.dicom import read_study
 from lvo.errors import ConfigInvalid, PathNotFound, UsageError
 from lvo.phantom.config import folder
 from lvo.phantom.patient import Order
@@ -95,6 +98,25 @@ def fingerprint(volume: Volume, blocks: int = 4) -> npt.NDArray[np.float64]:
         total = np.add.reduceat(total, starts, axis=axis)
     sizes = [np.diff([*starts, n]) for starts, n in zip((z, y, x), volume.array.shape, strict=True)]
     return np.asarray(np.round(total / np.einsum("i,j,k->ijk", *sizes), 1))
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Truth and fingerprints of the studies in a folder that `lvo phantom` wrote.
+
+    Returns
+    -------
+    dict
+        ``truth``: SHA-256 of truth.csv; by study, ``cta`` and ``ncct``: the fingerprint as a flat list.
+    """
+    found: dict[str, Any] = {"truth": hashlib.sha256((folder / "truth.csv").read_bytes()).hexdigest()}
+    for study in sorted(p for p in folder.iterdir() if p.is_dir()):
+        volumes = read_study(study)
+        found[study.name] = {
+            name: fingerprint(volume).ravel().tolist()
+            for name, volume in (("cta", volumes.cta), ("ncct", volumes.ncct))
+            if volume is not None
+        }
+    return found
 
 
 def _site(text: str) -> tuple[Side, Segment]:

@@ -176,7 +176,7 @@ def sample_patient(
     age = _age(case, config.case)
     head = head or sample_head(_rng(seed, _HEAD), config.head, age)
     age = head.age
-    canonical = sample_arteries(_rng(seed, _ANATOMY), config.arteries, age)
+    canonical = draw_arteries(seed, config, age)
     arteries = canonical.mapped(head.warp)
     veins = sample_veins(_rng(seed, _VEINS), config.veins).mapped(head.warp)
     disease = sample_disease(arteries, age, _rng(seed, _DISEASE), config.mimics)
@@ -189,6 +189,11 @@ def sample_patient(
     lesions = _lesions(_rng(seed, _LESIONS), config.lesions, head, disease, fed, flow)
     bolus = sample_bolus(_rng(seed, _BOLUS), config.bolus, kvp)
     return Patient(seed, age, head, disease, veins, flow, bolus, fed, lesions)
+
+
+def draw_arteries(seed: int, config: PhantomConfig, age: float) -> Tree:
+    """A patient's arteries before disease, in canonical coordinates."""
+    return sample_arteries(_rng(seed, _ANATOMY), config.arteries, age)
 
 
 def _lesions(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -197,7 +197,8 @@ def write_study(folder: Path, case: Case, *, ncct: bool = True, device: str = "c
     identity = StudyIdentity.from_seed(case.seed)
 
     def plain() -> None:
-        _write(folder, scan_ncct(case, where), identity, 2)
+        before = replace(identity, acquisition_time="080100")
+        _write(folder, scan_ncct(case, where), before, 2)
 
     def contrast() -> None:
         for number, series in enumerate(scan_cta(case, where), start=4):

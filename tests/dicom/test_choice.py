@@ -1,5 +1,6 @@
 """Which series is the CTA, with a reason for every other; and refusals in plain words."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +73,23 @@ def test_a_series_tagged_as_a_cta_is_left_to_the_head_frame_when_nothing_shows_m
     result = read_study(study)
     assert roles(result) == {"NATIVE": ("ncct", True), "CTA COW": ("cta", True)}
     assert "little contrast" in result.series[1].why
+
+
+def test_calcium_before_the_cta_is_no_contrast_and_a_later_phase_is(write, study: Path, identity) -> None:
+    """A few bright spots that lie on several slices, in a scan that nobody calls a CTA."""
+    dim = head(contrast=False)
+    lit = np.argwhere(head().array - dim.array > 100)
+    some = lit[lit[:, 2] < np.quantile(lit[:, 2], 0.4)]
+    array = dim.array.copy()
+    array[tuple(some.T)] = 300
+    calcified = Volume(array, dim.affine)
+    for time, number, role in (("080100", 2, "ncct"), ("081000", 4, "cta")):
+        write(calcified, number, description="HEAD", identity=replace(identity, acquisition_time=time))
+        write(head(), 3, description="CTA", contrast_agent="Iomeprol")
+        found = {s.series_number: s for s in read_study(study).series}
+        assert (found[number].role, found[3].role) == (role, "cta")
+        assert found[3].chosen
+        shutil.rmtree(study / str(number))
 
 
 def test_a_head_is_a_head_in_much_noise(write, study: Path) -> None:

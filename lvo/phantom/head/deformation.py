@@ -10,9 +10,8 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
-from torch.nn import functional
 
-from lvo.phantom.head.lattice import interpolated
+from lvo.phantom.head.lattice import curved
 
 F64 = npt.NDArray[np.float64]
 _KNOT = 40.0
@@ -21,8 +20,8 @@ _HIGH = (280.0, 280.0, 240.0)
 _SPAN = np.array(_HIGH) - np.array(_LOW)
 KNOTS = tuple(int(n) for n in (np.ceil(_SPAN / _KNOT).astype(int)[::-1] + 3))
 """Count of knots along z, y, x; the same number on both sides of the midline."""
-_COARSE_MM = 5.0
-"""Spacing of the lattice on which the map is inverted; linear interpolation between is right to 0.05 mm."""
+_COARSE_MM = 10.0
+"""Spacing of the lattice on which the map is inverted; cubic interpolation between is right to 0.05 mm."""
 _PIECE = 16384
 
 
@@ -119,15 +118,16 @@ class Deformation:
         # One point further at either end, so that the mirror image has the same lattice.
         counts = [int(np.ceil((n + 1) * s / _COARSE_MM)) + 1 for n, s in zip(shape, spacing, strict=True)]
         counts = [max(2, c) for c in counts]
-        axes = [np.linspace(-1, n, c) for n, c in zip(shape, counts, strict=True)]
-        index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-        target = torch.from_numpy(index @ affine[:3, :3].T + affine[:3, 3]).to(device, torch.float32)
-        linear = target / torch.tensor(self.stretch, dtype=torch.float32, device=device)
         # Iterations on a coarser lattice bring this one so near that two remain to be done.
         rough = [c // 2 + 1 for c in counts]
-        seed = self._inverse(_resized(target, rough), _resized(linear, rough), 6)
-        start = linear + _resized(seed - _resized(linear, rough), counts)
-        found = self._inverse(target, start, 1).permute(3, 0, 1, 2).contiguous()
+        target, sparse = (
+            torch.from_numpy(_spread(affine, shape, c)).to(device, torch.float32) for c in (counts, rough)
+        )
+        stretch = torch.tensor(self.stretch, dtype=torch.float32, device=device)
+        moved = self._inverse(sparse, sparse / stretch, 6) - sparse / stretch
+        for axis, (few, many) in enumerate(zip(rough, counts, strict=True)):
+            moved = curved(moved, axis, np.linspace(0, few - 1, many))
+        found = self._inverse(target, target / stretch + moved, 1).permute(3, 0, 1, 2).contiguous()
         steps = np.array([(n + 1) / (c - 1) for n, c in zip(shape, counts, strict=True)])
         return Field(found, steps)
 
@@ -180,7 +180,7 @@ def _blocks(deformation: Deformation, device: torch.device, dtype: torch.dtype) 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """Canonical places of a lattice, kept at points some 5 mm apart.
+    """Canonical places of a lattice, kept at points some 10 mm apart.
 
     Attributes
     ----------
@@ -196,7 +196,7 @@ class Field:
         out = []
         for c in self.points:
             for axis in (2, 1, 0):
-                c = interpolated(c, axis, (index[axis] + 1) / self.steps[axis])
+                c = curved(c, axis, (index[axis] + 1) / self.steps[axis])
             out.append(c.contiguous())
         return out[0], out[1], out[2]
 
@@ -233,9 +233,9 @@ def _weights(f: Tensor) -> Tensor:
     return torch.stack([g * g * g, *inner, cube], dim=1) / 6
 
 
-def _resized(field: Tensor, counts: list[int]) -> Tensor:
-    """A lattice (z, y, x, 3) at other counts of points between the same ends."""
-    moved = functional.interpolate(
-        field.permute(3, 0, 1, 2)[None], counts, mode="trilinear", align_corners=True
-    )
-    return moved[0].permute(1, 2, 3, 0)
+def _spread(affine: F64, shape: tuple[int, int, int], counts: list[int]) -> F64:
+    """Points (z, y, x, 3) evenly over a lattice, from one point before its first to one beyond its last, mm."""
+    axes = [np.linspace(-1, n, c) for n, c in zip(shape, counts, strict=True)]
+    index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    points: F64 = index @ affine[:3, :3].T + affine[:3, 3]
+    return points

@@ -165,7 +165,7 @@ def _falx_ends(where: Where) -> Tensor:
 def _falx(shape: DuraShape, brain: BrainShape, line: Where, index: Tensor, canvas: Canvas) -> None:
     hu = torch.full_like(line.x, shape.hu)
     if shape.falx_calcium > 0:
-        hu += shape.falx_calcium * 2 * torch.clamp(waves(line, shape.keys[0], 60.0) - 1.3, 0, 0.5)
+        hu += shape.falx_calcium * 2 * torch.clamp(waves(line, shape.keys[0], 30.0) - 1.5, 0, 0.5)
     distance = line.x - midline(brain, line)
     _sheet(canvas, index, distance, _falx_ends(line), shape.falx, hu, shape.uptake)
 

@@ -128,6 +128,27 @@ def interpolated(field: Tensor, axis: int, at: F64) -> Tensor:
     return torch.movedim(moved, 0, axis)
 
 
+def curved(field: Tensor, axis: int, at: F64) -> Tensor:
+    """As `interpolated`, but cubic."""
+    weights = _curved_weights(tuple(float(v) for v in at), field.shape[axis]).to(field.device)
+    moved = torch.tensordot(weights, field, dims=([1], [axis]))
+    return torch.movedim(moved, 0, axis)
+
+
+@functools.lru_cache(maxsize=64)
+def _curved_weights(at: tuple[float, ...], count: int) -> Tensor:
+    """Matrix (len(at), count) of the polynomials through the four points round each place."""
+    place, nodes = np.array(at), min(4, count)
+    first = np.clip(np.floor(place).astype(int) - (nodes - 1) // 2, 0, count - nodes)
+    matrix = np.zeros((len(place), count))
+    rows = np.arange(len(place))
+    for node in range(nodes):
+        others = [k for k in range(nodes) if k != node]
+        share = [(place - first - k) / (node - k) for k in others]
+        matrix[rows, first + node] = np.prod(share, axis=0) if share else 1.0
+    return torch.from_numpy(matrix.astype(np.float32))
+
+
 @functools.lru_cache(maxsize=32)
 def _weights(at: tuple[float, ...], count: int) -> Tensor:
     """Matrix (len(at), count) of linear interpolation."""
