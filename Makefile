@@ -9,7 +9,7 @@ VENV   ?= .venv
 DEV    ?= .venv-dev
 OUT    ?= demo
 STUDY  ?=
-SEED   ?= 7
+SEED   ?= 15
 TORCH  ?= 2.13.0
 PIP     = -m pip install --quiet --disable-pip-version-check
 

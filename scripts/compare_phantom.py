@@ -105,7 +105,7 @@ def measure_head(hu: F32) -> dict[str, str]:
     out = {}
     for low, high in ((-60, -40), (-40, -20), (-20, 0), (0, 20), (20, 50), (50, 80)):
         part = (z >= low) & (z < high)
-        area = body[part].sum()
+        area = max(int(body[part].sum()), 1)
         out[f"bone share, z {low} to {high}"] = f"{100 * (body[part] & (hu[part] > 300)).sum() / area:.1f} %"
         if high <= 20:
             out[f"inner air, z {low} to {high}"] = (
@@ -157,7 +157,7 @@ def save_mips(path: Path, scans: dict[str, F32]) -> None:
 
 
 def _real_tree(path: Path) -> Mask:
-    array = np.asarray(nibabel.load(path).dataobj).transpose(2, 1, 0)
+    array = np.asarray(nibabel.load(path).dataobj).transpose(2, 1, 0)[:, ::-1, ::-1]  # RAS to LPS
     labels, _ = ndimage.label(array > 50, np.ones((3, 3, 3)))
     sizes = np.bincount(labels.ravel())
     keep = np.flatnonzero(sizes >= 200)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from lvo.anatomy import Segment
 from lvo.phantom.config import load_config
+from lvo.phantom.disease.supply_data import TERRITORY_OF
 from lvo.phantom.head.individual import draw_head
 from lvo.phantom.patient import Patient, draw_arteries, sample_case
 from lvo.phantom.vessels.measure import measure_tree
@@ -80,9 +81,15 @@ def main() -> None:
     _rows(attenuation(patients))
     _rows(tissue(patients[: arguments.heads]))
     _rows(occlusions(patients))
+    _rows(territories(patients))
+    print(
+        "\n| generation | branches per patient | mean length, mm | arc / chord | lumen, ml |"
+        "\n|---|---|---|---|---|"
+    )
+    _rows(generations(patients, trees))
 
 
-Row = tuple[str, str, str, str]
+Row = tuple[str, ...]
 
 
 def geometry(trees: list[dict[str, float]]) -> Iterable[Row]:
@@ -221,6 +228,66 @@ def occlusions(patients: list[Patient]) -> Iterable[Row]:
             ", ".join(told),
             "",
         )
+
+
+def territories(patients: list[Patient]) -> Iterable[Row]:
+    """Brain that each artery feeds, as a share of what the three cerebral arteries feed."""
+    published = {"MCA": "50 to 55 %", "ACA": "20 to 25 %", "PCA": "20 to 25 %"}
+    shares: dict[str, list[float]] = {name: [] for name in published}
+    for p in patients:
+        volumes = p.supply.volumes()
+        whole = {name: 0.0 for name in published}
+        for structure, volume in zip(p.supply.structures, volumes, strict=True):
+            name = TERRITORY_OF.get(structure, "")
+            name = "MCA" if name == "lenticulostriate" else name
+            if name in whole:
+                whole[name] += float(volume)
+        for name, volume in whole.items():
+            shares[name].append(100 * volume / sum(whole.values()))
+    for name, wanted in published.items():
+        found = np.array(shares[name])
+        yield (
+            f"territory of the {name}, share of the cerebrum",
+            wanted,
+            f"{found.mean():.0f} ± {found.std():.0f} %",
+            "",
+        )
+
+
+def generations(patients: list[Patient], trees: list[dict[str, float]]) -> Iterable[Row]:
+    """Number, length, tortuosity and lumen of the branches of each structure."""
+    structures = (
+        "ICA-I",
+        "M1",
+        "M2",
+        "M3",
+        "M4",
+        "A1",
+        "A2",
+        "A3",
+        "V4",
+        "BA",
+        "P1",
+        "P2",
+        "P3",
+        "SCA",
+        "AICA",
+        "PICA",
+    )
+    for name in structures:
+        own = [[b for b in p.arteries.branches if b.structure == name] for p in patients]
+        lumen = [sum(float(np.trapezoid(np.pi * b.radius**2, b.arc)) for b in branches) for branches in own]
+        told = [np.array([t[f"{name} {what}"] for t in trees if f"{name} {what}" in t]) for what in _MEASURES]
+        yield (
+            name,
+            f"{told[0].mean():.0f}",
+            f"{told[1].mean():.0f} ± {told[1].std():.0f}",
+            f"{told[2].mean():.2f}",
+            f"{np.mean(lumen) / MNI_SCALE**3 / 1000:.2f}",
+        )
+
+
+_MEASURES = ("count", "mean length", "tortuosity")
 
 
 def _values(trees: list[dict[str, float]], name: str, normal: bool = False) -> npt.NDArray[np.float64]:

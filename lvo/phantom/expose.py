@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from lvo.phantom.image import Lattice, tissue_hu
+from lvo.phantom.head.individual import draw_head
+from lvo.phantom.image import Lattice
 from lvo.phantom.patient import Case
 from lvo.phantom.scanner.artefacts import artefact_maps
 from lvo.phantom.scanner.kernels import Steps
 from lvo.phantom.scanner.metal import metal_streaks
 from lvo.phantom.scanner.recon import Exposure, add_table, develop
+from lvo.phantom.scanner.xray import scale_calcium
 from lvo.study import Affine
 
 DRAWN_MM = (0.4, 0.4, 0.4)
@@ -41,7 +43,8 @@ def expose(
     pose, beam = (scan.ncct_pose, scan.ncct_beam) if plain else (scan.pose, scan.beam)
     coarse, shape = scan.beam_lattice(_COARSE_MM)
     body = Lattice(np.linalg.inv(pose) @ coarse, shape)
-    low = tissue_hu(patient, body, None, exposure.kvp, tissue_mm=_COARSE_MM, device=hu.device)
+    low = draw_head(patient.head, body.affine, body.shape, hu.device, draft=True).hu
+    scale_calcium(low, exposure.kvp)
     if scan.table is not None:
         add_table(low, coarse, scan.table)
     metal = patient.disease.metal

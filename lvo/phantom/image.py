@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from lvo.phantom.disease.lesions import draw_lesions
 from lvo.phantom.flow.bolus import Bolus
 from lvo.phantom.head.canvas import Canvas, Where
 from lvo.phantom.head.individual import draw_head
-from lvo.phantom.paint import Painted, label_of, paint
+from lvo.phantom.paint import Painted, label_of, paint, paint_balls
 from lvo.phantom.patient import Patient
 from lvo.phantom.scanner.metal import draw_metal
 from lvo.phantom.scanner.xray import scale_calcium
@@ -254,7 +254,9 @@ def draw_vessels(hu: Tensor, patient: Patient, lattice: Lattice, lumina: Tubes, 
     drawn = Lumina(painted(lumina.veins), painted(lumina.arteries))
     fill(drawn.veins, lumina.vein_hu)
     fill(drawn.arteries, lumina.artery_hu)
-    fill(painted(_balls(patient)), np.repeat(patient.disease.calcium.hu, 2))
+    stones = patient.disease.calcium
+    place = lattice.affine, lattice.shape, hu.device
+    fill(paint_balls(stones.points, stones.radius, *place, edge_mm=edge), stones.hu)
     draw_metal(hu, lattice.affine, patient.disease.metal)
     return drawn
 
@@ -283,12 +285,3 @@ def lumen_truth(
     blocked = torch.from_numpy(lumina.clot).to(device)
     labels = label_of((arteries, lumina.arteries), (veins, lumina.veins))
     return labels, arteries.spread(blocked[arteries.point] & arteries.within, False)
-
-
-def _balls(patient: Patient) -> list[Branch]:
-    """Calcium as tubes of two coincident points."""
-    calcium, model = patient.disease.calcium, patient.arteries.branches[0]
-    return [
-        replace(model, points=np.stack([p, p]), radius=np.array([r, r]))
-        for p, r in zip(calcium.points, calcium.radius, strict=True)
-    ]

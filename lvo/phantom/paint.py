@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lvo.phantom.paint_claims import Pieces, chunks, claim_voxels, read_claims
+from lvo.phantom.paint_claims import Chains, Pieces, chunks, claim_voxels, read_claims
 from lvo.phantom.vessels.labels import LABEL_OF
 from lvo.phantom.vessels.tree import Branch
 
@@ -97,29 +97,58 @@ def paint(
     So R^2 = r^2 - e^2 / 12 gives the true area; R cannot be less than e / 2, and a vessel thinner than
     r = e / sqrt(3) is a cone of that width whose peak 3 r^2 / e^2 keeps the amount of lumen.
     """
-    where = torch.device(device)
-    radius = np.concatenate([b.radius for b in branches] or [np.empty(0)]) + widen_mm
-    peak = torch.from_numpy(np.minimum(1.0, 3 * radius**2 / edge_mm**2).astype(np.float32)).to(where)
-    pieces = _pieces(branches, radius, affine, shape, edge_mm, lobes, where)
-    layer = shape[1] * shape[2]
-    thick = max(1, min(shape[0], _SLAB_VOXELS // max(layer, 1)))
-    claims = torch.zeros(thick * layer, dtype=torch.int64, device=where)
-    found: list[tuple[Tensor, Tensor]] = []
     steps = np.linalg.norm(affine[:3, :3], axis=0)
-    for bottom in range(0, shape[0], thick):
-        slab = (bottom, min(bottom + thick, shape[0])), (0, shape[1]), (0, shape[2])
-        touched = False
-        for chunk, window in chunks(pieces, slab, where):
+    chains = Chains(
+        np.concatenate([b.points for b in branches] or [np.empty((0, 3))]),
+        np.concatenate([b.radius for b in branches] or [np.empty(0)]) + widen_mm,
+        *_cuts(branches, float(steps.min())),
+        lobes,
+    )
+    return _claimed(chains, affine, shape, edge_mm, torch.device(device))
+
+
+def paint_balls(
+    points: npt.NDArray[np.float64],
+    radius: npt.NDArray[np.float64],
+    affine: Affine,
+    shape: tuple[int, int, int],
+    device: torch.device | str = "cpu",
+    *,
+    edge_mm: float,
+) -> Painted:
+    """As `paint`, but balls about points (n, 3) of radii (n,), each its own vessel."""
+    own = np.arange(len(points))
+    return _claimed(Chains(points, radius, own, own, None), affine, shape, edge_mm, torch.device(device))
+
+
+def _claimed(
+    chains: Chains, affine: Affine, shape: tuple[int, int, int], edge_mm: float, device: torch.device
+) -> Painted:
+    """Let pieces compete for the part of a lattice that they can touch."""
+    peak = torch.from_numpy(np.minimum(1.0, 3 * chains.radius**2 / edge_mm**2).astype(np.float32)).to(device)
+    pieces = _pieces(chains, affine, shape, edge_mm, device)
+    if len(pieces.low) == 0:
+        nothing = torch.zeros(0, dtype=torch.int64, device=device)
+        return Painted(shape, nothing, *read_claims(nothing), peak)
+    low = np.maximum(pieces.low.min(0), 0).tolist()
+    high = np.minimum(pieces.high.max(0), shape).tolist()
+    rows, columns = (low[1], high[1]), (low[2], high[2])
+    wide, layer = columns[1] - columns[0], (rows[1] - rows[0]) * (columns[1] - columns[0])
+    thick = max(1, min(high[0] - low[0], _SLAB_VOXELS // layer))
+    claims = torch.zeros(thick * layer, dtype=torch.int64, device=device)
+    voxels, found = [], []
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    for bottom in range(low[0], high[0], thick):
+        slab = (bottom, min(bottom + thick, high[0])), rows, columns
+        for chunk, window in chunks(pieces, slab, device):
             claim_voxels(claims, pieces, chunk, window, slab, steps, edge_mm)
-            touched = True
-        if touched:
-            voxel = claims.nonzero().squeeze(1)
-            found.append((voxel + bottom * layer, claims[voxel]))
-            claims[voxel] = 0
-    if not found:
-        found.append((claims.new_empty(0), claims.new_empty(0)))
-    voxel, claim = torch.cat([v for v, _ in found]), torch.cat([c for _, c in found])
-    return Painted(shape, voxel, *read_claims(claim), peak)
+        voxel = claims.nonzero().squeeze(1)
+        found.append(claims[voxel])
+        claims[voxel] = 0
+        k, rest = voxel // layer, voxel % layer
+        j, i = rest // wide, rest % wide
+        voxels.append(((k + bottom) * shape[1] + j + rows[0]) * shape[2] + i + columns[0])
+    return Painted(shape, torch.cat(voxels), *read_claims(torch.cat(found)), peak)
 
 
 def draw_lobes(
@@ -200,20 +229,13 @@ def centreline(
 
 
 def _pieces(
-    branches: Sequence[Branch],
-    radius: npt.NDArray[np.float64],
-    affine: Affine,
-    shape: tuple[int, int, int],
-    edge: float,
-    lobes: npt.NDArray[np.float64] | None,
-    device: torch.device,
+    chains: Chains, affine: Affine, shape: tuple[int, int, int], edge: float, device: torch.device
 ) -> Pieces:
-    """Cut branches into straight pieces; those far from the lattice are left out."""
+    """Straight pieces on a lattice; those far from it are left out."""
     steps = np.linalg.norm(affine[:3, :3], axis=0)
     turn = affine[:3, :3] / steps
-    points = np.concatenate([b.points for b in branches] or [np.empty((0, 3))])
-    at = (points - affine[:3, 3]) @ turn
-    a, z = _cuts(branches, float(steps.min()))
+    at = (chains.points - affine[:3, 3]) @ turn
+    a, z, radius, lobes = chains.first, chains.last, chains.radius, chains.lobes
     half = np.sqrt(np.maximum(radius**2 - edge**2 / 12, edge**2 / 4))
     peak = np.minimum(1.0, 3 * radius**2 / edge**2)
     bulge = 1.0 if lobes is None else 1.0 + 0.8 * float((lobes**2).sum(1).max(initial=0.0))

@@ -20,6 +20,17 @@ _OUTSIDE = 1e9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Chains:
+    """Centreline points (n, 3) and radii (n,), first and last point of every piece, lobes of the points."""
+
+    points: npt.NDArray[np.float64]
+    radius: npt.NDArray[np.float64]
+    first: npt.NDArray[np.int64]
+    last: npt.NDArray[np.int64]
+    lobes: npt.NDArray[np.float64] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Pieces:
     """Straight pieces of vessels, in mm along the lattice's array axes from its first voxel.
 
@@ -83,7 +94,8 @@ def claim_voxels(
     gaps: list[Tensor] = []
     squares: list[Tensor] = []
     places: list[Tensor] = []
-    strides = (slab[1][1] * slab[2][1], slab[2][1], 1)
+    wide = slab[2][1] - slab[2][0]
+    strides = ((slab[1][1] - slab[1][0]) * wide, wide, 1)
     for axis, (least, most) in enumerate(slab):
         number = corner[:, axis : axis + 1] + torch.arange(int(window[axis]), device=claims.device)
         view = [len(chunk), 1, 1, 1]

@@ -36,7 +36,7 @@ class BoxHead:
     head : whose it is.
     lattice : the box in which it is drawn, as an imperfect pose would place it.
     canvas, where : tissue and canonical coordinates in the lattice's voxels; never drawn on.
-    body, body_affine : HU of the whole head, (z, y, x), in coarse voxels of the head frame, for the beam.
+    body, body_affine : HU of a draft of the whole head, (z, y, x), in coarse voxels of the head frame, for the beam.
     """
 
     head: Head
@@ -59,7 +59,7 @@ def draw_box_head(head: Head, lattice: Lattice, device: torch.device) -> BoxHead
     affine[0, 2] = affine[1, 1] = affine[2, 0] = _BODY_MM
     affine[:3, 3], affine[3, 3] = _BODY_LOW, 1.0
     x, y, z = (int((b - a) / _BODY_MM) + 1 for a, b in zip(_BODY_LOW, _BODY_HIGH, strict=True))
-    body = draw_head(head, affine, (z, y, x), device).hu
+    body = draw_head(head, affine, (z, y, x), device, draft=True).hu
     return BoxHead(head, lattice, canvas, where, body, affine)
 
 

@@ -63,7 +63,7 @@ def sample_chest(rng: np.random.Generator, ranges: ChestRanges, age: float) -> C
     )  # fmt: skip
 
 
-def draw_chest(shape: ChestShape, where: Where, canvas: Canvas) -> None:
+def draw_chest(shape: ChestShape, where: Where, canvas: Canvas, ground: Ground | None = None) -> None:
     """Draw the chest in place, after `lvo.phantom.head.neck.draw_neck`, whose skin it keeps.
 
     Parameters
@@ -71,8 +71,9 @@ def draw_chest(shape: ChestShape, where: Where, canvas: Canvas) -> None:
     shape : one chest
     where : points, (z, y, x)
     canvas : the tissue drawn so far
+    ground : both, if they have been looked at
     """
-    ground = Ground.of(where, canvas)
+    ground = ground or Ground.of(where, canvas)
     if ground.lowest > -150:
         return
     for side in (1.0, -1.0):

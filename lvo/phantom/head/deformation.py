@@ -234,7 +234,7 @@ def _weights(f: Tensor) -> Tensor:
 
 
 def _spread(affine: F64, shape: tuple[int, int, int], counts: list[int]) -> F64:
-    """Points (z, y, x, 3) evenly over a lattice, from one point before its first to one beyond its last, mm."""
+    """Points (z, y, x, 3) evenly over a lattice and one point beyond either end of it, mm."""
     axes = [np.linspace(-1, n, c) for n, c in zip(shape, counts, strict=True)]
     index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     points: F64 = index @ affine[:3, :3].T + affine[:3, 3]

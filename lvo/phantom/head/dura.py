@@ -89,8 +89,9 @@ def sample_dura(rng: np.random.Generator, ranges: DuraRanges, age: float) -> Dur
     )  # fmt: skip
 
 
-def draw_dura(shape: DuraShape, brain: BrainShape, levels: Levels, canvas: Canvas) -> None:
+def draw_dura(shape: DuraShape, brain: BrainShape, levels: Levels, ground: Ground) -> None:
     """Draw them over the brain, in place; see `lvo.phantom.head.brain.draw_brain` for the parameters."""
+    canvas = ground.canvas
     slow, where = levels.slow, levels.where
     if float(slow.z.max()) < -45 or float(slow.z.min()) > 130:
         return
@@ -101,7 +102,6 @@ def draw_dura(shape: DuraShape, brain: BrainShape, levels: Levels, canvas: Canva
     height = sample_tentorium(Where(x, slow.y, slow.z))
     if len(index := _near(levels, (height.abs() < reach) & (_tent_ends(x, slow.y) < reach))):
         _tentorium(shape, brain, _taken(where, index), index, canvas)
-    ground = Ground.of(where, canvas)
     for i, side in enumerate((1.0, -1.0)):
         _plexus(shape, ground, side, i)
         _pallidum(shape, ground, side, i)

@@ -42,7 +42,15 @@ def sample_face(rng: np.random.Generator, ranges: FaceRanges, age: float) -> Fac
     return FaceShape(orbit, nose, sample_jaw(rng, ranges.jaw, age), draw_key(rng))
 
 
-def draw_face(shape: FaceShape, where: Where, canvas: Canvas, depth: Tensor | None = None) -> None:
+def draw_face(
+    shape: FaceShape,
+    where: Where,
+    canvas: Canvas,
+    depth: Tensor | None = None,
+    ground: Ground | None = None,
+    *,
+    draft: bool = False,
+) -> None:
     """Draw the face in place, last of skull and soft tissue.
 
     Parameters
@@ -51,15 +59,17 @@ def draw_face(shape: FaceShape, where: Where, canvas: Canvas, depth: Tensor | No
     where : points, (z, y, x)
     canvas : the tissue drawn so far
     depth : what `lvo.phantom.head.vault.draw_vault` returned for these points; found anew if None.
+    ground : points and tissue, if they have been looked at
+    draft : True leaves out what a coarse map of attenuation does not need.
     """
-    ground = Ground.of(where, canvas)
+    ground = ground or Ground.of(where, canvas)
     if ground.crop((-60, -80, -120), (60, -10, 30)) is None:
         return
     if depth is None:
         depth = -sample_bone_maps(where)[2]
     # The depth rides along as the canvas of a second ground, so that both are cut alike.
     under = replace(ground, canvas=Canvas(*(depth for _ in range(6))))
-    draw_jaw(shape.jaw, ground)
+    draw_jaw(shape.jaw, ground, draft=draft)
     draw_nose(shape.nose, ground, under)
     for side in (1.0, -1.0):
-        draw_orbit(shape.orbit, ground, side, shape.key)
+        draw_orbit(shape.orbit, ground, side, shape.key, draft=draft)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from lvo.phantom.head.brain import BrainRanges, BrainShape, draw_brain, sample_brain
+from lvo.phantom.head.brain import BrainRanges, BrainShape, draw_brain, fill_skull, sample_brain
 from lvo.phantom.head.canvas import Canvas, Where
 from lvo.phantom.head.chest import ChestRanges, ChestShape, draw_chest, sample_chest
 from lvo.phantom.head.deformation import Deformation, DeformationRanges, Field, sample_deformation
@@ -19,6 +19,7 @@ from lvo.phantom.head.lattice import Levels, Thinned
 from lvo.phantom.head.neck import NeckRanges, NeckShape, draw_neck, sample_neck
 from lvo.phantom.head.scalp import ScalpRanges, ScalpShape, draw_scalp, sample_scalp, sample_surfaces
 from lvo.phantom.head.skull_base import BaseRanges, BaseShape, draw_base, sample_base
+from lvo.phantom.head.solids import Ground
 from lvo.phantom.head.vault import VaultRanges, VaultShape, draw_vault, sample_vault
 from lvo.phantom.workers import spread
 
@@ -111,7 +112,9 @@ def sample_head(rng: np.random.Generator, ranges: HeadRanges | None = None, age:
     )
 
 
-def draw_head(head: Head, affine: F64, shape: Shape, device: torch.device | None = None) -> Canvas:
+def draw_head(
+    head: Head, affine: F64, shape: Shape, device: torch.device | None = None, *, draft: bool = False
+) -> Canvas:
     """Tissue at every point of a lattice.
 
     Parameters
@@ -120,6 +123,7 @@ def draw_head(head: Head, affine: F64, shape: Shape, device: torch.device | None
     affine : (4, 4), array index (k, j, i) to head-frame (x, y, z) of this individual, mm; may be oblique.
     shape : (z, y, x) of the lattice
     device : of the tensors; None is the CPU. There the lattice is drawn in slabs, to bound the memory.
+    draft : True draws what a coarse map of attenuation needs: skin, fat, muscle, bone, air, the brain as one.
 
     Returns
     -------
@@ -139,7 +143,9 @@ def draw_head(head: Head, affine: F64, shape: Shape, device: torch.device | None
     if device.type == "cpu":
         rows = min(rows, max(1, _CHUNK // (shape[1] * shape[2] * factor)) * factor)
     slabs = spread(
-        lambda first: _draw_slab(head, field, spacing, first, (min(rows, shape[0] - first), *shape[1:])),
+        lambda first: _draw_slab(
+            head, field, spacing, first, (min(rows, shape[0] - first), *shape[1:]), draft
+        ),
         range(0, shape[0], rows),
     )
     if len(slabs) == 1:
@@ -148,20 +154,24 @@ def draw_head(head: Head, affine: F64, shape: Shape, device: torch.device | None
     return Canvas(*(torch.cat([getattr(slab, name) for slab in slabs]) for name in names))
 
 
-def _draw_slab(head: Head, field: Field, spacing: F64, first: int, shape: Shape) -> Canvas:
+def _draw_slab(head: Head, field: Field, spacing: F64, first: int, shape: Shape, draft: bool) -> Canvas:
     """Tissue in the slices from `first` on."""
     levels = Levels.of(shape, spacing, lambda i: _unflipped(head, field, (i[0] + first, i[1], i[2])))
     where = levels.where
     canvas = Canvas.of_air(where)
     surfaces = sample_surfaces(levels.coarse)
     draw_scalp(head.scalp, levels, canvas, surfaces, head.vault.thickness)
-    draw_brain(head.brain, levels, canvas, surfaces[1])
-    draw_dura(head.dura, head.brain, levels, canvas)
-    draw_neck(head.neck, where, canvas)
-    draw_chest(head.chest, where, canvas)
-    depth = draw_vault(head.vault, where, canvas)
-    draw_base(head.base, where, canvas)
-    draw_face(head.face, where, canvas, depth)
+    ground = Ground.of(where, canvas)
+    if draft:
+        fill_skull(head.brain, levels, canvas, surfaces[1])
+    else:
+        draw_brain(head.brain, levels, canvas, surfaces[1])
+        draw_dura(head.dura, head.brain, levels, ground)
+    draw_neck(head.neck, where, canvas, ground, draft=draft)
+    draw_chest(head.chest, where, canvas, ground)
+    depth = draw_vault(head.vault, where, canvas, ground)
+    draw_base(head.base, where, canvas, ground, draft=draft)
+    draw_face(head.face, where, canvas, depth, ground, draft=draft)
     return canvas
 
 

@@ -91,10 +91,11 @@ def sample_jaw(rng: np.random.Generator, ranges: JawRanges, age: float) -> Jaw:
     )  # fmt: skip
 
 
-def draw_jaw(jaw: Jaw, ground: Ground) -> None:
-    """Draw jaws and what lies round them in place."""
+def draw_jaw(jaw: Jaw, ground: Ground, *, draft: bool = False) -> None:
+    """Draw jaws and what lies round them in place; a draft has no soft parts, and teeth as one."""
     for side in (1.0, -1.0):
-        _soft(jaw, ground, side)
+        if not draft:
+            _soft(jaw, ground, side)
         _arch(jaw, ground, side)
     if ground.lowest < -48:
         _mouth(jaw, ground)
@@ -102,7 +103,7 @@ def draw_jaw(jaw: Jaw, ground: Ground) -> None:
         for side in (1.0, -1.0):
             _root(jaw, ground, side)
         for quadrant in range(4):
-            _quadrant(jaw, ground, quadrant)
+            (_row if draft else _quadrant)(jaw, ground, quadrant)
 
 
 def _soft(jaw: Jaw, ground: Ground, side: float) -> None:
@@ -212,6 +213,17 @@ def _quadrant(jaw: Jaw, ground: Ground, quadrant: int) -> None:
         )
         if (plot := ground.crop(low, high, side)) is not None:
             _tooth(jaw, plot, centre, side, up, (0.48 * width, 3.6 + 0.16 * number), math.degrees(middle))
+
+
+def _row(jaw: Jaw, ground: Ground, quadrant: int) -> None:
+    """The teeth of one quadrant as one curved bar, as dense as they are many."""
+    side, up = 1.0 if quadrant % 2 == 0 else -1.0, 1.0 if quadrant < 2 else -1.0
+    middle = -64.5 if quadrant < 2 else -82.5 - jaw.open
+    if (plot := ground.crop((-2, -66, middle - 10), (32, -24, middle + 10), side)) is not None:
+        w, a = plot.where, 29.0 * jaw.size
+        bar = cut(ellipse(w.x, w.y + 28, a, a + 6 * jaw.size).abs() - 3.2, (w.z - middle).abs() - 9.5)
+        share = sum(jaw.teeth[quadrant]) / len(TEETH) * inside(cut(bar, -w.x * side, w.y + 27))
+        plot.put(share, torch.where((w.z - middle) * up < -1, jaw.enamel_hu, jaw.dentine_hu), bone=1.0)
 
 
 def _tooth(

@@ -38,6 +38,11 @@ class Thinned:
         return cls(shape, (a, b, c))
 
     @property
+    def same(self) -> bool:
+        """Whether both have the same points."""
+        return all(f == 1 for f in self.factors)
+
+    @property
     def coarse_index(self) -> tuple[F64, F64, F64]:
         """Where the coarse points lie, in indices of the grid, along z, y, x; the last may lie beyond."""
         a, b, c = (
@@ -78,7 +83,9 @@ class Levels:
         second = Thinned.of((len(k), len(j), len(i)), spacing * np.array(first.factors), _SLOW_MM)
         a, b, c = (s * f for s, f in zip(second.coarse_index, first.factors, strict=True))
         every = tuple(np.arange(n, dtype=np.float64) for n in shape)
-        return cls(at((every[0], every[1], every[2])), at((k, j, i)), at((a, b, c)), first, second)
+        where = at((every[0], every[1], every[2]))
+        coarse = where if first.same else at((k, j, i))
+        return cls(where, coarse, coarse if second.same else at((a, b, c)), first, second)
 
     def raised(self, field: Tensor) -> Tensor:
         """From the slow grid to the coarse one."""

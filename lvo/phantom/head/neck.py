@@ -20,6 +20,8 @@ from lvo.phantom.head.texture import cells, grain, waves
 
 TOP, BLEND = -33.0, 5.0
 """Height at which the neck begins to replace the average head, and over how much it does, mm."""
+_HIGHEST = TOP - 4.3
+"""Top of boxes that are to hold what lies below `TOP`: they are cut out with a margin."""
 AIRWAY: tuple[tuple[float, float, float, float], ...] = (
     (-320.0, 37.0, 9.5, 8.5), (-285.0, 30.0, 9.0, 8.5), (-240.0, 18.0, 9.0, 8.5), (-200.0, 10.0, 8.8, 8.5),
     (-162.0, 3.0, 8.5, 9.0), (-152.0, 0.0, 6.0, 10.0), (-146.0, -2.0, 2.5, 11.0), (-138.0, 1.0, 7.0, 10.0),
@@ -108,7 +110,9 @@ def sample_neck(rng: np.random.Generator, ranges: NeckRanges, age: float) -> Nec
     )  # fmt: skip
 
 
-def draw_neck(shape: NeckShape, where: Where, canvas: Canvas) -> None:
+def draw_neck(
+    shape: NeckShape, where: Where, canvas: Canvas, ground: Ground | None = None, *, draft: bool = False
+) -> None:
     """Draw the whole body below the average head in place, air around it included.
 
     To be called after brain and scalp and before the chest and the bones of the head.
@@ -118,15 +122,17 @@ def draw_neck(shape: NeckShape, where: Where, canvas: Canvas) -> None:
     shape : one neck
     where : points, (z, y, x)
     canvas : the tissue drawn so far
+    ground : both, if they have been looked at
+    draft : True leaves out what a coarse map of attenuation does not need.
     """
-    ground = Ground.of(where, canvas)
+    ground = ground or Ground.of(where, canvas)
     if ground.lowest > TOP:
         return
-    everywhere: tuple[Point, Point] = ((-1e4, -1e4, -1e4), (1e4, 1e4, TOP))
+    everywhere: tuple[Point, Point] = ((-1e4, -1e4, -1e4), (1e4, 1e4, _HIGHEST))
     if (plot := ground.crop(*everywhere)) is not None:
         _body(shape, plot)
     _bulk(shape, ground)
-    for _, points, radii in MUSCLES:
+    for _, points, radii in () if draft else MUSCLES:
         for side in (1.0, -1.0):
             _muscle(shape, ground, points, radii, side)
     _throat(shape, ground)
@@ -172,7 +178,7 @@ def _body(shape: NeckShape, plot: Plot) -> None:
 
 def _bulk(shape: NeckShape, ground: Ground) -> None:
     """The mass of muscle round the spine under the fat, in bundles that thin planes of fat part."""
-    if (plot := ground.crop((-110, -10, -230), (110, 125, TOP))) is None:
+    if (plot := ground.crop((-110, -10, -230), (110, 125, _HIGHEST))) is None:
         return
     w = plot.where
     back = w.y - centre_of_spine(w.z)
@@ -201,6 +207,7 @@ def _muscle(
     shape: NeckShape, ground: Ground, points: tuple[Point, ...], radii: tuple[float, ...], side: float
 ) -> None:
     low, high = bounds(points, max(radii) + 2)
+    high = high[0], high[1], min(high[2], _HIGHEST)
     if (plot := ground.crop(low, high, side)) is None:
         return
     texture = grain(plot.where, shape.key, 5.0)

@@ -76,8 +76,8 @@ def sample_orbit(rng: np.random.Generator, ranges: OrbitRanges, age: float) -> O
     )  # fmt: skip
 
 
-def draw_orbit(orbit: Orbit, ground: Ground, side: float, key: NoiseKey) -> None:
-    """Draw one orbit in place; `side` 1 is the left, -1 the right."""
+def draw_orbit(orbit: Orbit, ground: Ground, side: float, key: NoiseKey, *, draft: bool = False) -> None:
+    """Draw one orbit in place; `side` 1 is the left, -1 the right; a draft has neither muscles nor nerve."""
     if (plot := ground.crop((8, -72, -28), (54, -14, 15), side)) is None:
         return
     w, canvas = plot.where, plot.canvas
@@ -94,6 +94,9 @@ def draw_orbit(orbit: Orbit, ground: Ground, side: float, key: NoiseKey) -> None
     plot.put(thin * behind * free * torch.clamp((-15 - w.y) / 5, 0, 1), orbit.wall_hu, bone=1.0)
     share = inside(cone) * behind * (1 - torch.clamp(canvas.grey + canvas.white, 0, 1))
     plot.put(share * torch.clamp(1.0 - canvas.bone * (cone > -2), 0, 1), orbit.fat_hu, uptake=0.03)
+    if draft:
+        _globe(orbit, ground, side)
+        return
     r = orbit.muscle
     for points in MUSCLES:
         radii = (0.7 * r, 1.15 * r, 0.6 * r)

@@ -57,7 +57,7 @@ class BaseRanges(BaseModel):
     clinoid_cells_probability: float = 0.12
     dorsum_mm: tuple[float, float] = (0.8, 3.2)
     sella_size: tuple[float, float] = (0.8, 1.25)
-    cortex_hu: tuple[float, float] = (850.0, 1800.0)
+    cortex_hu: tuple[float, float] = (1000.0, 2100.0)
     marrow_hu: tuple[float, float] = (0.0, 450.0)
     ligament_probability: float = 0.15
     foramen_scale: tuple[float, float] = (0.7, 1.3)
@@ -115,7 +115,9 @@ def sample_base(rng: np.random.Generator, ranges: BaseRanges, age: float) -> Bas
     )  # fmt: skip
 
 
-def draw_base(shape: BaseShape, where: Where, canvas: Canvas) -> None:
+def draw_base(
+    shape: BaseShape, where: Where, canvas: Canvas, ground: Ground | None = None, *, draft: bool = False
+) -> None:
     """Draw the skull base in place, over what `lvo.phantom.head.vault.draw_vault` has drawn.
 
     The canal of the carotid artery is left to whoever paints the artery: the petrous apex lies round the
@@ -126,13 +128,17 @@ def draw_base(shape: BaseShape, where: Where, canvas: Canvas) -> None:
     shape : one skull base
     where : points, (z, y, x)
     canvas : the tissue drawn so far; brain and its fluid are left as they are.
+    ground : both, if they have been looked at
+    draft : True leaves out what a coarse map of attenuation does not need.
     """
-    ground = Ground.of(where, canvas)
+    ground = ground or Ground.of(where, canvas)
     for side, temporal in zip((1.0, -1.0), shape.temporal, strict=True):
-        draw_temporal(temporal, ground, side)
+        draw_temporal(temporal, ground, side, draft=draft)
     if (plot := ground.crop((-17, -27, -35), (17, 33, 5))) is not None:
         _sphenoid(shape, plot)
-    for index, side in enumerate((1.0, -1.0)):
+    if (plot := ground.crop((-15, -24, -30), (15, 16, 6))) is not None and draft:
+        _sinus(shape, plot)
+    for index, side in enumerate(() if draft else (1.0, -1.0)):
         _wing(shape, ground, side, index)
         for (points, radii, hu, uptake), scale in zip(CANALS.values(), shape.foramina[index], strict=True):
             if (plot := ground.crop(*bounds(points, max(radii) * 1.4), side)) is not None:
@@ -140,6 +146,8 @@ def draw_base(shape: BaseShape, where: Where, canvas: Canvas) -> None:
                 share = inside(distance) * outside_brain(plot.canvas)
                 plot.put(share, hu, uptake=uptake)
         _condyle(shape, ground, side)
+    if draft:
+        return
     if (plot := ground.crop((-22, -2, -12), (22, 16, 11))) is not None:
         _sella(shape, plot)
     if (plot := ground.crop((-15, -24, -30), (15, 16, 6))) is not None:

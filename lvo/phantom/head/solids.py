@@ -16,7 +16,13 @@ from lvo.phantom.head.canvas import Canvas, Where, inside
 
 Point = tuple[float, float, float]
 """Canonical head-frame (x, y, z), mm."""
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 _STRIDE = 4
+_MARGIN_MM = 4.5
+"""What is cut out round a box: edges are soft, and textures move them."""
+_STRAIGHT_MM, _CURVE = 45.0, 0.004
+"""Half of the widest box within which a grid is taken as straight; mm by which it bends, per square mm."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,18 +88,18 @@ class Ground:
     Attributes
     ----------
     where, canvas : points and tissue.
-    coarse : x, y, z of every fourth point along each axis and of the last, on the processor.
+    coarse : x, y, z of every fourth point along each axis and of the last, on the processor, (3, z, y, x).
+    at : indices of those points along z, y, x.
     gap_mm : the longest way from one of them to the next.
-    limits : smallest and largest x, y, z.
-    layers : for each array axis the smallest and largest x, y, z of every coarse layer, each (3, layers).
+    layers : for each array axis the smallest and largest x, y, z of every layer of points, each (3, layers).
     """
 
     where: Where
     canvas: Canvas
-    coarse: tuple[npt.NDArray[np.float32], ...]
+    coarse: F32
+    at: tuple[list[int], ...]
     gap_mm: float
-    limits: tuple[tuple[float, float], ...]
-    layers: tuple[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]], ...]
+    layers: tuple[tuple[F32, F32], ...]
 
     @classmethod
     def of(cls, where: Where, canvas: Canvas) -> Ground:
@@ -104,50 +110,64 @@ class Ground:
         for axis in (1, 2, 3):
             if coarse.shape[axis] > 1:
                 gap = max(gap, float((np.diff(coarse, axis=axis) ** 2).sum(0).max()) ** 0.5)
-        limits = tuple((float(c.min()) - 1, float(c.max()) + 1) for c in coarse)
+        at = tuple(_every(n) for n in where.shape)
         layers = tuple(
-            (coarse.min(axis=others), coarse.max(axis=others)) for others in ((2, 3), (1, 3), (1, 2))
+            (
+                _between(coarse.min(axis=others), index, n),
+                _between(coarse.max(axis=others), index, n),
+            )
+            for others, index, n in zip(((2, 3), (1, 3), (1, 2)), at, where.shape, strict=True)
         )
-        return cls(where, canvas, (coarse[0], coarse[1], coarse[2]), gap, limits, layers)
+        return cls(where, canvas, coarse, at, gap, layers)
 
     @property
     def lowest(self) -> float:
         """Smallest canonical z of the grid, mm (to within the coarse spacing)."""
-        return self.limits[2][0]
+        return float(self.layers[0][0][2].min()) - 1
 
     def crop(self, low: Point, high: Point, side: float = 1.0) -> Plot | None:
         """The part of the grid that holds a canonical box, or None; `side` -1 mirrors the box."""
         if side < 0:
             low, high = (-high[0], low[1], low[2]), (-low[0], high[1], high[2])
-        margin = 1.2 * self.gap_mm  # of a point in the box, both coarse neighbours are this near to it
-        if any(least > b or most < a for a, b, (least, most) in zip(low, high, self.limits, strict=True)):
-            return None
-        # First whole layers along each axis, which is quick, then the points of the layers that are left.
+        least, most = np.array(low) - _MARGIN_MM, np.array(high) + _MARGIN_MM
         spans: list[tuple[int, int]] = []
-        for least_of, most_of in self.layers:
-            hit = np.ones(least_of.shape[1], dtype=bool)
-            for k, (a, b) in enumerate(zip(low, high, strict=True)):
-                hit &= (most_of[k] > a - margin) & (least_of[k] < b + margin)
-            index = np.flatnonzero(hit)
-            if len(index) == 0:
+        for bottom, top in self.layers:
+            hit = np.flatnonzero(((top > least[:, None]) & (bottom < most[:, None])).all(0))
+            if len(hit) == 0:
                 return None
-            spans.append((int(index[0]), int(index[-1]) + 1))
-        block = tuple(slice(*span) for span in spans)
-        near = np.ones([b - a for a, b in spans], dtype=bool)
-        for c, a, b in zip(self.coarse, low, high, strict=True):
-            near &= (c[block] > a - margin) & (c[block] < b + margin)
-        cuts = []
-        for axis, (n, span) in enumerate(zip(self.where.shape, spans, strict=True)):
-            index = np.flatnonzero(near.any(axis=tuple(a for a in range(3) if a != axis))) + span[0]
-            if len(index) == 0:
-                return None
-            first, last = (min(int(i) * _STRIDE, n - 1) for i in index[[0, -1]])
-            cuts.append(slice(first, last + 1))
+            spans.append((int(hit[0]), int(hit[-1]) + 1))
+        cuts = [slice(*span) for span in self._narrowed(spans, least, most)]
+        if any(c.start >= c.stop for c in cuts):
+            return None
         w, tissue = self.where, self.canvas
         fields = (tissue.hu, tissue.uptake, tissue.bone, tissue.grey, tissue.white, tissue.csf)
-        return Plot(
-            Where(*(_view(t, cuts) for t in (w.x, w.y, w.z))), Canvas(*(_view(t, cuts) for t in fields))
-        )
+        place = Where(*(_view(t, cuts).contiguous() for t in (w.x, w.y, w.z)))
+        return Plot(place, Canvas(*(_view(t, cuts) for t in fields)))
+
+    def _narrowed(self, spans: list[tuple[int, int]], least: F64, most: F64) -> list[tuple[int, int]]:
+        """What of some layers holds a box, as the grid is nearly straight round its middle."""
+        centre, half = 0.5 * (least + most), 0.5 * (most - least)
+        if half.max() > _STRAIGHT_MM or min(self.coarse.shape) < 2:
+            return spans
+        near = [
+            min(max(round(0.5 * (a + b - 1) / _STRIDE), 0), len(index) - 1)
+            for (a, b), index in zip(spans, self.at, strict=True)
+        ]
+        slope = np.empty((3, 3))
+        for axis, (k, index) in enumerate(zip(near, self.at, strict=True)):
+            ends = [*near], [*near]
+            ends[0][axis], ends[1][axis] = max(k - 1, 0), min(k + 1, len(index) - 1)
+            before, behind = (self.coarse[:, e[0], e[1], e[2]] for e in ends)
+            slope[:, axis] = (behind - before) / (index[ends[1][axis]] - index[ends[0][axis]])
+        back = np.linalg.inv(slope)
+        away = centre - self.coarse[:, near[0], near[1], near[2]]
+        reach = half + _CURVE * (np.abs(away).max() + half.max()) ** 2
+        middle = back @ away + [index[k] for k, index in zip(near, self.at, strict=True)]
+        room = np.abs(back) @ reach
+        return [
+            (max(a, math.ceil(m - r)), min(b, math.floor(m + r) + 1))
+            for (a, b), m, r in zip(spans, middle.tolist(), room.tolist(), strict=True)
+        ]
 
     def crop_tube(
         self, points: tuple[Point, ...], radii: tuple[float, ...], side: float = 1.0
@@ -158,8 +178,8 @@ class Ground:
 
 def coarse_points(where: Where) -> Where:
     """Every fourth point of a grid along each axis, and the last."""
-    axes = [_every(n, where.x.device) for n in where.shape]
-    return Where(*(c[axes[0]][:, axes[1]][:, :, axes[2]] for c in (where.x, where.y, where.z)))
+    k, j, i = (torch.tensor(_every(n), device=where.x.device) for n in where.shape)
+    return Where(*(c[k[:, None, None], j[:, None], i] for c in (where.x, where.y, where.z)))
 
 
 def _view(whole: Tensor, cuts: list[slice]) -> Tensor:
@@ -169,10 +189,15 @@ def _view(whole: Tensor, cuts: list[slice]) -> Tensor:
     return whole.as_strided([c.stop - c.start for c in cuts], stride, first)
 
 
-def _every(n: int, device: torch.device) -> Tensor:
+def _every(n: int) -> list[int]:
     """Every fourth index below n, and the last."""
     index = list(range(0, n, _STRIDE))
-    return torch.tensor(index if index[-1] == n - 1 else [*index, n - 1], device=device)
+    return index if index[-1] == n - 1 else [*index, n - 1]
+
+
+def _between(extent: F32, index: list[int], n: int) -> F32:
+    """Extents (3, coarse layers) at all n layers, between those of the coarse ones, as the grid is smooth."""
+    return np.stack([np.interp(np.arange(n), index, row) for row in extent])
 
 
 # ----------------------------------------------------------------------------- solids
@@ -199,15 +224,23 @@ def ellipse(dx: Tensor, dy: Tensor, a: Tensor | float, b: Tensor | float) -> Ten
 def tube(plot: Plot, points: tuple[Point, ...], radii: tuple[float, ...], side: float = 1.0) -> Tensor:
     """Signed distance to a chain of round cones; `points` are given for the left side."""
     best: Tensor | None = None
-    w = plot.where
+    w, o = plot.where, points[0]  # from the first point, as small numbers lose less
+    x, y, z = w.x * side - o[0], w.y - o[1], w.z - o[2]
+    square = (x * x).addcmul_(y, y).addcmul_(z, z)
     for (a, b), (ra, rb) in zip(itertools.pairwise(points), itertools.pairwise(radii), strict=True):
-        along = [q - p for p, q in zip(a, b, strict=True)]
-        square = sum(v * v for v in along) or 1.0
-        dx, dy, dz = w.x * side - a[0], w.y - a[1], w.z - a[2]
-        t = torch.clamp((dx * along[0] + dy * along[1] + dz * along[2]) * (1 / square), 0, 1)
-        dx, dy, dz = dx - t * along[0], dy - t * along[1], dz - t * along[2]
-        distance = torch.sqrt(dx * dx + dy * dy + dz * dz) - (ra + t * (rb - ra))
-        best = distance if best is None else torch.minimum(best, distance)
+        first, along = [p - q for p, q in zip(a, o, strict=True)], [q - p for p, q in zip(a, b, strict=True)]
+        length = sum(v * v for v in along) or 1.0
+        way = (x * along[0]).add_(y, alpha=along[1]).add_(z, alpha=along[2])
+        way.sub_(sum(p * q for p, q in zip(first, along, strict=True)))
+        distance = square
+        if any(first):
+            distance = square.add(x, alpha=-2 * first[0]).add_(y, alpha=-2 * first[1])
+            distance = distance.add_(z, alpha=-2 * first[2]).add_(sum(p * p for p in first))
+        t = (way * (1 / length)).clamp_(0, 1)
+        # |p - a - t along|^2 = |p - a|^2 - t (2 way - t length)
+        distance = distance.addcmul(t, way, value=-2).addcmul_(t, t, value=length)
+        distance.clamp_(min=0).sqrt_().sub_(t.mul_(rb - ra).add_(ra))
+        best = distance if best is None else torch.minimum(best, distance, out=best)
     assert best is not None
     return best
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.nn import functional
 
-from lvo.phantom.head.canvas import Canvas, NoiseKey, draw_key, inside
+from lvo.phantom.head.canvas import Canvas, NoiseKey, Where, draw_key, inside
 from lvo.phantom.head.solids import Ground, Plot, ellipsoid, tube
 from lvo.phantom.head.texture import cells, grain, waves
 
@@ -87,12 +87,14 @@ def sample_temporal(rng: np.random.Generator, ranges: TemporalRanges) -> tuple[T
     return one(), one()
 
 
-def draw_temporal(bone: TemporalBone, ground: Ground, side: float) -> None:
-    """Draw one temporal bone in place; `side` 1 is the left, -1 the right."""
+def draw_temporal(bone: TemporalBone, ground: Ground, side: float, *, draft: bool = False) -> None:
+    """Draw one temporal bone in place; `side` 1 is the left, -1 the right; a draft has no ear."""
     if (plot := ground.crop((9, 5, -25), (56, 46, 5), side)) is not None:
         _pyramid(bone, plot, side)
     if (plot := ground.crop((36, 10, -44), (74, 60, 4), side)) is not None:
         _mastoid(bone, plot, side)
+    if draft:
+        return
     if (plot := ground.crop((41, 16, -28), (84, 33, -4), side)) is not None:
         _ear(bone, plot, side)
     if (plot := ground.crop((17, 20, -18), (47, 40, 0), side)) is not None:
@@ -108,6 +110,10 @@ def _pyramid(bone: TemporalBone, plot: Plot, side: float) -> None:
     """The apex, which averaging has lost, and the density of the whole pyramid."""
     canvas, size = plot.canvas, bone.apex_size
     axis = tube(plot, APEX, tuple(r * size for r in APEX_RADII), side)
+    index, w = plot.points(axis < 3.0)
+    axis, parts = axis[index], (canvas.hu, canvas.uptake, canvas.bone, canvas.grey, canvas.white, canvas.csf)
+    canvas = Canvas(*(f[index] for f in parts))
+    plot = Plot(Where(w.x[0, 0], w.y[0, 0], w.z[0, 0]), canvas)
     texture = grain(plot.where, bone.key, 2.5)
     apex = axis + 0.4 * texture
     free = outside_brain(canvas)
@@ -124,6 +130,10 @@ def _pyramid(bone: TemporalBone, plot: Plot, side: float) -> None:
         plot.put(air, 25.0 if bone.opaque else -900.0)
     dense = torch.clamp((1.5 - axis) / 4, 0, 1) * lateral * canvas.bone
     canvas.hu += dense * torch.clamp(1 + 0.12 * texture, 0, 2) * (bone.dense_hu - canvas.hu)
+    for field, new in zip(
+        parts, (canvas.hu, canvas.uptake, canvas.bone, canvas.grey, canvas.white, canvas.csf), strict=True
+    ):
+        field[index] = new
 
 
 def _labyrinth(bone: TemporalBone, plot: Plot, side: float) -> None:

@@ -15,6 +15,7 @@ from lvo.phantom.head.skull_maps import sample_bone_maps
 from lvo.phantom.head.solids import Ground, Plot, coarse_points
 from lvo.phantom.head.texture import grain, waves
 
+Maps = tuple[Tensor, Tensor, Tensor, Tensor]
 _PIECE = 32768
 _BOTTOM = -40.5
 """Head-frame z at which the average head ends, mm."""
@@ -37,7 +38,7 @@ class VaultRanges(BaseModel):
     cortex_hu: tuple[float, float] = (1350.0, 2200.0)
     diploe_hu: tuple[float, float] = (300.0, 900.0)
     base_cortex_mm: tuple[float, float] = (0.7, 2.0)
-    base_cortex_share: tuple[float, float] = (0.65, 0.95)
+    base_cortex_share: tuple[float, float] = (0.8, 1.15)
     base_marrow_hu: tuple[float, float] = (80.0, 550.0)
     texture: tuple[float, float] = (0.12, 0.45)
     plate_scale: tuple[float, float] = (0.6, 1.45)
@@ -97,7 +98,7 @@ def sample_vault(rng: np.random.Generator, ranges: VaultRanges, age: float) -> V
     )  # fmt: skip
 
 
-def draw_vault(shape: VaultShape, where: Where, canvas: Canvas) -> Tensor:
+def draw_vault(shape: VaultShape, where: Where, canvas: Canvas, ground: Ground | None = None) -> Tensor:
     """Draw the vault and every other bone that comes from the average head, in place.
 
     To be called after brain and soft tissue and before `lvo.phantom.head.skull_base.draw_base` and
@@ -108,6 +109,7 @@ def draw_vault(shape: VaultShape, where: Where, canvas: Canvas) -> Tensor:
     shape : one skull
     where : points, (z, y, x)
     canvas : the tissue drawn so far
+    ground : both, if they have been looked at
 
     Returns
     -------
@@ -116,7 +118,7 @@ def draw_vault(shape: VaultShape, where: Where, canvas: Canvas) -> Tensor:
         `lvo.phantom.head.face.draw_face`; negative elsewhere.
     """
     depth = torch.full_like(where.x, -9.0)
-    ground = Ground.of(where, canvas)
+    ground = ground or Ground.of(where, canvas)
     index = _band(shape, ground)
     if len(index) == 0:
         return depth
@@ -124,8 +126,14 @@ def draw_vault(shape: VaultShape, where: Where, canvas: Canvas) -> Tensor:
     # Pieces that stay in the processor's cache take half the time; an accelerator has no use for them.
     for piece in index.split(_PIECE) if index.device.type == "cpu" else (index,):
         line = Where(*(c.reshape(-1)[piece].view(1, 1, -1) for c in (where.x, where.y, where.z)))
-        for whole, part in zip((share, hu, depth), _bone(shape, line), strict=True):
-            whole.view(-1)[piece] = part.view(-1)
+        maps = sample_bone_maps(line)
+        kept = _touched(shape, maps).view(-1).nonzero()[:, 0]
+        line = Where(*(c[..., kept] for c in (line.x, line.y, line.z)))
+        cavity, plate, bone, vault = (m[..., kept] for m in maps)
+        for whole, part in zip(
+            (share, hu, depth), _bone(shape, line, (cavity, plate, bone, vault)), strict=True
+        ):
+            whole.view(-1)[piece[kept]] = part.view(-1)
     Plot(where, canvas).put(share, hu, uptake=0.02, bone=1.0)
     return depth
 
@@ -146,9 +154,17 @@ def _band(shape: VaultShape, ground: Ground) -> Tensor:
     return near.reshape(-1).nonzero()[:, 0]
 
 
-def _bone(shape: VaultShape, where: Where) -> tuple[Tensor, Tensor, Tensor]:
-    """Share of bone, its HU, and depth in the average bone, at points."""
-    cavity, plate, bone, vault = sample_bone_maps(where)
+def _touched(shape: VaultShape, maps: Maps) -> Tensor:
+    """Where there may be bone, by what `sample_bone_maps` found."""
+    cavity, plate, bone, vault = maps
+    scale = max(shape.thickness, shape.plate, 0.7 + 0.3 * shape.plate) * (1 + 2.5 * shape.unevenness)
+    shell = (cavity < plate * scale + 0.5) & (cavity > -0.5 - shape.hyperostosis)
+    return shell | (bone + 10 * vault < 0.5 + shape.swell + 5 * shape.rough)
+
+
+def _bone(shape: VaultShape, where: Where, maps: Maps) -> tuple[Tensor, Tensor, Tensor]:
+    """Share of bone, its HU, and depth in the average bone, at points, from `sample_bone_maps` there."""
+    cavity, plate, bone, vault = maps
     slow = waves(where, shape.keys[1], 55.0)
     texture = grain(where, shape.keys[0], 2.6)
     scale = shape.plate + vault * (shape.thickness - shape.plate)
