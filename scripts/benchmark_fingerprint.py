@@ -1,11 +1,12 @@
 """Writes what the first ten studies of the frozen benchmark are, for the test that holds them.
 
-``scripts/benchmark_fingerprint.py > tests/phantom/benchmark_first_ten.json``, once for each version.
+``scripts/benchmark_fingerprint.py tests/phantom/benchmark_first_ten.json``, once for each version.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def main() -> None:
             ["phantom", "--preset", "benchmark", "--count", str(COUNT), "--out", folder],
             standalone_mode=False,
         )
-        print(json.dumps(describe(Path(folder)), indent=1))
+        Path(sys.argv[1]).write_text(json.dumps(describe(Path(folder))) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class BoxHead:
     head : whose it is.
     lattice : the box in which it is drawn, as an imperfect pose would place it.
     canvas, where : tissue and canonical coordinates in the lattice's voxels; never drawn on.
-    body, body_affine : HU of a draft of the whole head, (z, y, x), in coarse voxels of the head frame, for the beam.
+    body, body_affine : HU of a draft of the head, (z, y, x), in coarse voxels of the head frame, for rays.
     """
 
     head: Head

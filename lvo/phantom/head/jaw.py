@@ -39,7 +39,7 @@ class JawRanges(BaseModel):
     missing: tuple[float, float] = (0.02, 0.12)
     missing_per_decade: float = 0.06
     edentulous_per_decade: float = 0.04
-    enamel_hu: tuple[float, float] = (1800.0, 2900.0)
+    enamel_hu: tuple[float, float] = (1700.0, 2600.0)
     dentine_hu: tuple[float, float] = (1200.0, 1800.0)
     cortex_hu: tuple[float, float] = (1100.0, 1700.0)
     marrow_hu: tuple[float, float] = (150.0, 650.0)

@@ -57,7 +57,7 @@ class BaseRanges(BaseModel):
     clinoid_cells_probability: float = 0.12
     dorsum_mm: tuple[float, float] = (0.8, 3.2)
     sella_size: tuple[float, float] = (0.8, 1.25)
-    cortex_hu: tuple[float, float] = (1000.0, 2100.0)
+    cortex_hu: tuple[float, float] = (950.0, 1950.0)
     marrow_hu: tuple[float, float] = (0.0, 450.0)
     ligament_probability: float = 0.15
     foramen_scale: tuple[float, float] = (0.7, 1.3)

@@ -28,7 +28,7 @@ class TemporalRanges(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dense_hu: tuple[float, float] = (1000.0, 1900.0)
-    capsule_hu: tuple[float, float] = (1600.0, 2500.0)
+    capsule_hu: tuple[float, float] = (1500.0, 2250.0)
     apex_marrow_hu: tuple[float, float] = (-20.0, 500.0)
     apex_size: tuple[float, float] = (0.75, 1.25)
     apex_cells_probability: float = 0.3

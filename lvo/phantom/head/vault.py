@@ -35,7 +35,7 @@ class VaultRanges(BaseModel):
     unevenness: tuple[float, float] = (0.03, 0.14)
     outer_table_mm: tuple[float, float] = (1.1, 2.3)
     inner_table_mm: tuple[float, float] = (0.8, 1.8)
-    cortex_hu: tuple[float, float] = (1350.0, 2200.0)
+    cortex_hu: tuple[float, float] = (1250.0, 1950.0)
     diploe_hu: tuple[float, float] = (300.0, 900.0)
     base_cortex_mm: tuple[float, float] = (0.7, 2.0)
     base_cortex_share: tuple[float, float] = (0.8, 1.15)
