@@ -300,15 +300,16 @@ def _gray(values: F32, low: float, high: float) -> Image.Image:
 def _mosaic(
     rows: list[list[Image.Image]], columns: list[str], names: list[str], size: int = 260
 ) -> Image.Image:
-    page = Image.new("L", (size * len(columns), size * len(rows)))
+    heights = [max(int(t.height * size / max(t.size)) for t in row) for row in rows]
+    page = Image.new("L", (size * len(columns), sum(heights)))
     draw = ImageDraw.Draw(page)
     for j, row in enumerate(rows):
+        top = sum(heights[:j])
         for i, tile in enumerate(row):
             factor = size / max(tile.size)
-            page.paste(
-                tile.resize((int(tile.width * factor), int(tile.height * factor))), (size * i, size * j)
-            )
-            draw.text((size * i + 4, size * j + 4), f"{columns[i]}, {names[j]}", fill=255)
+            scaled = tile.resize((int(tile.width * factor), int(tile.height * factor)))
+            page.paste(scaled, (size * i, top))
+            draw.text((size * i + 4, top + 4), f"{columns[i]}, {names[j]}", fill=255)
     return page
 
 
