@@ -14,9 +14,9 @@ RUN pip install -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY lvo ./lvo
 COPY models ./models
+COPY configs ./configs
 RUN pip install --no-deps --no-build-isolation .
 
-COPY configs ./configs
 RUN useradd --system --uid 10001 --no-create-home lvo && install -d -o lvo -g lvo -m 700 /work
 USER lvo
 VOLUME /work

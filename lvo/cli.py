@@ -162,6 +162,7 @@ def phantom(
         try:
             from lvo.phantom.benchmark import studies_of
             from lvo.phantom.config import load_config
+            from lvo.phantom.flow.clot import SegmentAbsent
             from lvo.phantom.head.atlas import AtlasMissing
             from lvo.phantom.patient import Order
             from lvo.phantom.study import write_studies
@@ -175,6 +176,8 @@ def phantom(
             write_studies(out, studies, load_config(preset), truth=truth, device=device)
         except AtlasMissing as error:
             raise UsageError(str(error)) from error
+        except SegmentAbsent as error:
+            raise UsageError(f"{error}; take another --seed or --occlusion") from error
         what = "study" if len(studies) == 1 else "studies"
         print(f"Wrote {len(studies)} synthetic {what} and truth.csv to {out}")
 

@@ -15,6 +15,7 @@ from lvo import detector, pipeline
 from lvo.anatomy import Segment, Side
 from lvo.cli import app, parse_occlusion
 from lvo.errors import BundleInvalid, UsageError
+from lvo.phantom.head import atlas
 from lvo.phantom.write import StudyIdentity, write_series
 from lvo.study import SCHEMA_VERSION, StudyResult, Volume
 
@@ -190,3 +191,31 @@ def test_starting_is_light(module: str, unwanted: str) -> None:
     code = f"import {module}, sys; print(*(set({unwanted.split()!r}) & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == []
+
+
+def test_phantom_refuses_what_it_cannot_draw(tmp_path: Path) -> None:
+    for words, told in (
+        (["--preset", "benchmark", "--seed", 3], "frozen"),
+        (["--preset", tmp_path / "none.yaml"], "path-not-found"),
+        (["--occlusion", "left:BA"], "There is no occlusion"),
+    ):
+        result = run("phantom", "--out", tmp_path / "out", *words)
+        assert result.exit_code == 2 and told in result.stderr
+
+
+@pytest.mark.skipif(
+    atlas.atlas_path() is None, reason="spm-runtime, which holds the head atlas, is not installed"
+)
+def test_a_patient_without_the_segment_is_wrong_usage(tmp_path: Path) -> None:
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("version: '1'\narteries: {a1_hypoplasia: 1.0, a1_absent: 1.0}\n")
+    sides = ("left", "right")  # one of which has no A1
+    found = [
+        run(
+            "phantom", "--out", tmp_path, "--preset", preset, "--matrix", 64, "--slices", 32,
+            "--occlusion", f"{side}:A1",
+        )
+        for side in sides
+    ]  # fmt: skip
+    assert sorted(r.exit_code for r in found) == [0, 2]
+    assert "take another --seed" in "".join(r.stderr for r in found)

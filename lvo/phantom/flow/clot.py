@@ -20,6 +20,10 @@ _NEVER_ENTERED = frozenset({"PComA", "AComA", "ophthalmic", "lenticulostriate", 
 _IN_SITU = frozenset({Segment.ICA_INTRACRANIAL, Segment.V4, Segment.BASILAR})
 
 
+class SegmentAbsent(ValueError):
+    """An occlusion was asked for where this patient has no artery; take another seed or segment."""
+
+
 class ClotRanges(BaseModel):
     """Size, place and attenuation of clots.
 
@@ -132,7 +136,7 @@ def place(
     """
     options = [i for i, b in enumerate(tree.branches) if b.structure == segment.value and b.side is side]
     if not options:
-        raise ValueError(f"this patient has no {side} {segment}")
+        raise SegmentAbsent(f"this patient has no {side} {segment}")
     where = _course(tree, segment, options, rng, ranges)
     cervical = segment is Segment.ICA_CERVICAL
     calcified, partial, in_situ, dense = rng.random(4) < (
