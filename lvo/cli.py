@@ -154,6 +154,7 @@ def phantom(
         int | None,
         typer.Option(min=32, max=2000, help="CTA slices; left out, the drawn slice spacing decides."),
     ] = None,
+    phases: Annotated[int, typer.Option(min=1, max=4, help="Phases of the CTA, 8 s apart.")] = 1,
     device: Annotated[str, typer.Option(help="Where to draw: cpu, or cuda.")] = "cpu",
 ) -> None:
     """Write synthetic code-stroke studies as DICOM, with their truth."""
@@ -170,7 +171,7 @@ def phantom(
             raise UsageError(
                 f"Phantoms need the extra 'phantom': pip install 'lvo[phantom]' ({error.name})."
             ) from error
-        order = Order(sites=places or None, matrix=matrix, slices=slices)
+        order = Order(sites=places or None, matrix=matrix, slices=slices, phases=phases)
         studies = studies_of(preset, count=count, first=first, seed=seed, order=order)
         try:
             write_studies(out, studies, load_config(preset), truth=truth, device=device)

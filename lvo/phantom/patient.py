@@ -94,6 +94,7 @@ class Order:
     strata : names in the configuration, each of which makes sure of a variant or a mimic.
     matrix, slices : rows and columns; number of CTA slices.
     ncct : whether there is one.
+    phases : of the CTA, 8 s apart.
     """
 
     sites: tuple[Site, ...] | None = None
@@ -105,6 +106,7 @@ class Order:
     matrix: int = 512
     slices: int | None = None
     ncct: bool = True
+    phases: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -38,6 +38,7 @@ from lvo.study import Affine, Volume
 TISSUE_MM = 1.0
 """Head-frame step of the lattice on which tissue is drawn: finer is slower, and the kernel blurs it away."""
 _AGENT = "IOMEPROL 400"
+_PHASE_S = 8.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +64,7 @@ def scan_ncct(case: Case, device: torch.device) -> Series:
     thick = (
         slabs((hu, affine), scan.ncct.thickness_mm, step) if thin < scan.ncct.thickness_mm else (hu, affine)
     )
+    _add_table(thick, scan)
     return Series("ncct", f"HEAD {scan.ncct.thickness_mm:g} H31s", _stored(thick, scan), scan.ncct,
                   scan.ncct.thickness_mm, contrast=False)  # fmt: skip
 
@@ -75,9 +77,11 @@ def scan_cta(case: Case, device: torch.device, bolus: Bolus | None = None) -> It
     sharp = ideal.clone() if "bone" in scan.sent else None
     expose(ideal, lattice[0], case, cta, case.pixels())
     image = ideal, lattice[0]
+    _add_table(image, scan)
     yield Series("cta", "CTA HEAD THIN H20f", _stored(image, scan), cta, cta.thickness_mm)
     if sharp is not None:
         expose(sharp, lattice[0], case, scan.bone, case.pixels())
+        _add_table((sharp, lattice[0]), scan)
         yield Series(
             "bone", "CTA HEAD THIN H60f", _stored((sharp, lattice[0]), scan), scan.bone, cta.thickness_mm
         )
@@ -144,12 +148,22 @@ def _drawn(
     return hu
 
 
+def later_phase(case: Case, number: int, device: torch.device) -> Series:
+    """The thin CTA of phase 2, 3 ... of a multi-phase scan, 8 s after the one before (Menon et al., 2015)."""
+    bolus = case.patient.bolus.at(_PHASE_S * (number - 1))
+    series = next(scan_cta(case, device, bolus))
+    return replace(series, name=f"phase-{number}", description=f"CTA HEAD PHASE {number} H20f")
+
+
+def _add_table(image: Image, scan: Scan) -> None:
+    if scan.table is not None:
+        add_table(*image, scan.table)
+
+
 def _stored(image: Image, scan: Scan) -> Volume:
-    """An image with table and padding, as the scanner stores it."""
+    """An image as the scanner stores it: axial ones may be padded outside the circle of reconstruction."""
     hu, affine = image
     axial = abs(affine[2, 0]) > 1e-6 and np.abs(affine[:2, 0]).max() < 1e-6
-    if axial and scan.table is not None:
-        add_table(hu, affine, scan.table)
     if axial and scan.padding is not None:
         pad_circle(hu, scan.padding)
     return to_volume(image, min(-1024.0, scan.padding or 0.0), scan.high_hu)
@@ -184,15 +198,20 @@ def write_studies(
         table.writeheader()
         for name, seed, order in studies:
             case = sample_case(seed, config, order)
-            write_study(out / name, case, ncct=order.ncct, device=device)
+            write_study(out / name, case, ncct=order.ncct, phases=order.phases, device=device)
             if truth:
                 write_truth(out / name / "truth", case)
             table.writerows(truth_rows(name, case))
             file.flush()
 
 
-def write_study(folder: Path, case: Case, *, ncct: bool = True, device: str = "cpu") -> None:
-    """Image a patient and write the series that a scanner sends for a code stroke."""
+def write_study(folder: Path, case: Case, *, ncct: bool = True, phases: int = 1, device: str = "cpu") -> None:
+    """Image a patient and write the series that a scanner sends for a code stroke.
+
+    Parameters
+    ----------
+    phases : of the CTA; those after the first are sent as thin series only.
+    """
     where = torch.device(device)
     identity = StudyIdentity.from_seed(case.seed)
 
@@ -205,6 +224,9 @@ def write_study(folder: Path, case: Case, *, ncct: bool = True, device: str = "c
             if series.name == "cta":
                 write_topogram(folder / "topogram", series.volume, identity=identity, series_number=1)
             _write(folder, series, identity, number)
+        for phase in range(2, phases + 1):
+            after = replace(identity, acquisition_time=f"0805{int(_PHASE_S) * (phase - 1):02d}")
+            _write(folder, later_phase(case, phase, where), after, 100 + phase)
 
     spread(lambda job: job(), [contrast, plain] if ncct else [contrast])
 

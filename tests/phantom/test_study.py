@@ -2,17 +2,19 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import nibabel
 import numpy as np
 import pytest
+import torch
 
 from lvo.anatomy import Segment, Side
 from lvo.dicom import read_study
 from lvo.phantom.config import load_config
 from lvo.phantom.head import atlas
 from lvo.phantom.patient import Order, sample_case
-from lvo.phantom.study import write_studies
+from lvo.phantom.study import later_phase, scan_cta, write_studies
 from lvo.phantom.truth import TRUTH_COLUMNS, truth_rows
 from lvo.phantom.vessels.labels import SITE_INDEX
 from lvo.study import Role
@@ -138,6 +140,17 @@ def test_truth_volumes_lie_on_the_cta(written, study):
     with (folder / "truth" / "centrelines.csv").open() as file:
         rows = [r for r in csv.DictReader(file) if r["branch"] == "M1" and r["side"] == "left"]
     assert any(r["clot"] == "1" for r in rows) and float(rows[0]["radius_mm"]) > 0.8
+
+
+def test_a_later_phase_shows_more_beyond_the_clot_and_brighter_veins(config):
+    """With collaterals, contrast arrives late where it has to go round."""
+    case = sample_case(SEED, config, replace(ORDER, collateral=2))
+    phases = [next(scan_cta(case, torch.device("cpu"))), later_phase(case, 2, torch.device("cpu"))]
+    sinus = case.patient.veins.branches[case.patient.veins.find("superior sagittal sinus", Side.MIDLINE)]
+    place = to_lps(case.scan.pose, sinus.points[len(sinus.points) // 2 :][:60])
+    early, late = (float(np.median(s.volume.array[tuple(index_of(s.volume, place).T)])) for s in phases)
+    assert late > early + 40
+    assert phases[1].name == "phase-2" and (phases[0].volume.affine == phases[1].volume.affine).all()
 
 
 def test_a_patent_study_has_one_row_that_says_so(config):
