@@ -15,7 +15,6 @@ from lvo.phantom.disease.mimic_ranges import MimicRanges
 from lvo.phantom.flow.bolus import BolusRanges
 from lvo.phantom.flow.occlude import OcclusionRanges
 from lvo.phantom.head.individual import HeadRanges
-from lvo.phantom.scanner.metal import MetalRanges
 from lvo.phantom.scanner.scan_ranges import ScanRanges
 from lvo.phantom.vessels.variants import TreeRanges
 from lvo.phantom.vessels.veins import VeinRanges
@@ -68,7 +67,6 @@ class PhantomConfig(BaseModel):
     occlusions: OcclusionRanges = OcclusionRanges()
     bolus: BolusRanges = BolusRanges()
     lesions: LesionRanges = LesionRanges()
-    metal: MetalRanges = MetalRanges()
     scan: ScanRanges = ScanRanges()
     strata: dict[str, dict[str, Any]] = {}
 
