@@ -11,12 +11,21 @@ from lvo.detector.bundle import Bundle
 from lvo.detector.torch_network import make_network
 from lvo.study import FloatArray
 
+Precision = Literal["fp32", "bf16", "fp16"]
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 class TorchBackend:
-    """One network for the life of the process, in full precision."""
+    """One network for the life of the process.
 
-    def __init__(self, bundle: Bundle, device: Literal["cpu", "cuda"]) -> None:
-        self.name = f"torch-{device}"
+    Parameters
+    ----------
+    precision : of the convolutions; windowing, normalisation and what follows the network stay in fp32.
+    """
+
+    def __init__(self, bundle: Bundle, device: Literal["cpu", "cuda"], precision: Precision = "fp32") -> None:
+        self.precision: Precision = precision
+        self.name = f"torch-{device}" + ("" if precision == "fp32" else f"-{precision}")
         self._device = torch.device(device)
         network = make_network(bundle.metadata.network)
         weights = load_file(bundle.path / "models" / "vessels.safetensors")
@@ -28,11 +37,14 @@ class TorchBackend:
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
         """Logits, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x)."""
-        with torch.inference_mode():
+        reduced = torch.autocast(
+            self._device.type, dtype=_DTYPES[self.precision], enabled=self.precision != "fp32"
+        )
+        with torch.inference_mode(), reduced:
             out = self._network(
                 *(torch.from_numpy(inputs[k]).to(self._device) for k in ("cta", "ncct", "has_ncct"))
             )
-        array: FloatArray = out[0].cpu().numpy()
+        array: FloatArray = out[0].float().cpu().numpy()
         return array
 
 

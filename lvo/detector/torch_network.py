@@ -39,7 +39,13 @@ class VesselNet(nn.Module):
         shape = tuple(n // PRIOR_STEP for n in EVIDENCE_GRID.shape)
         self.register_buffer("prior", torch.zeros(1, VESSEL_CLASSES, *shape))
 
-    def forward(self, cta: torch.Tensor, ncct: torch.Tensor, has_ncct: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        cta: torch.Tensor,
+        ncct: torch.Tensor,
+        has_ncct: torch.Tensor,
+        corner: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Logits of the vessel classes and states.
 
         Parameters
@@ -47,6 +53,8 @@ class VesselNet(nn.Module):
         cta : (b, 1, z, y, x) HU at 1 mm in the head-frame box, x running to the patient's left
         ncct : (b, 1, z/2, y/2, x/2) HU at 2 mm; zeros where there is none
         has_ncct : (b, 1) 1 or 0
+        corner : (b, 2) first (z, y) voxel of a part of the box at 2 mm, full width, as training shows it;
+            None for the whole box
 
         Returns
         -------
@@ -58,11 +66,20 @@ class VesselNet(nn.Module):
         fine = torch.cat([soft, wide, soft.flip(-1)], dim=1)
         flag = has_ncct.reshape(-1, 1, 1, 1, 1)
         plain = torch.cat([(ncct / 60).clamp(-1.0, 3.0) * flag, flag.expand_as(ncct)], dim=1)
-        here = _coordinates(ncct).expand(cta.shape[0], -1, -1, -1, -1)
-        out: torch.Tensor = self.body(torch.cat([_fold(fine), plain, here], dim=1))
-        prior = interpolate(self.prior, scale_factor=float(PRIOR_STEP), mode="trilinear", align_corners=False)
-        vessel = out[:, :VESSEL_CLASSES] + prior.to(out.dtype)
+        place = self._place(ncct, corner)
+        out: torch.Tensor = self.body(torch.cat([_fold(fine), plain, place[:, :3]], dim=1))
+        vessel = out[:, :VESSEL_CLASSES] + place[:, 3:].to(out.dtype)
         return torch.cat([vessel, out[:, VESSEL_CLASSES:]], dim=1)
+
+    def _place(self, like: torch.Tensor, corner: torch.Tensor | None) -> torch.Tensor:
+        """Coordinates and prior where the input lies, (b, 3 + VESSEL_CLASSES, z, y, x)."""
+        here = _coordinates(EVIDENCE_GRID.shape, like)
+        prior = interpolate(self.prior, scale_factor=float(PRIOR_STEP), mode="trilinear", align_corners=False)
+        place = torch.cat([here, prior.to(here.dtype)], dim=1)
+        if corner is None:
+            return place.expand(like.shape[0], -1, -1, -1, -1)
+        z, y = like.shape[2:4]
+        return torch.cat([place[:, :, k : k + z, j : j + y] for k, j in corner.tolist()])
 
 
 def make_network(config: NetworkConfig) -> VesselNet:
@@ -77,7 +94,7 @@ def _fold(x: torch.Tensor) -> torch.Tensor:
     return split.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, c * 8, z // 2, y // 2, w // 2)
 
 
-def _coordinates(like: torch.Tensor) -> torch.Tensor:
+def _coordinates(shape: tuple[int, int, int], like: torch.Tensor) -> torch.Tensor:
     """Where each voxel is in the box, -1 to 1 along z, y and x, shape (1, 3, z, y, x)."""
-    axes = [torch.linspace(-1, 1, n, dtype=like.dtype, device=like.device) for n in like.shape[2:]]
+    axes = [torch.linspace(-1, 1, n, dtype=like.dtype, device=like.device) for n in shape]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]

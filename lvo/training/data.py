@@ -28,7 +28,7 @@ from lvo.detector.torch_network import PRIOR_STEP
 from lvo.errors import ConfigInvalid, PathNotFound
 from lvo.phantom.patient import Patient
 from lvo.phantom.vessels.labels import OTHER_ARTERY, SITE_INDEX, VEIN
-from lvo.training.boxed import DataConfig, draw_case, image_family, vessels_in_box
+from lvo.training.boxed import CLOT, DataConfig, draw_case, image_family, vessels_in_box
 
 Arrays = dict[str, npt.NDArray[Any]]
 Item = dict[str, torch.Tensor]
@@ -216,7 +216,7 @@ class FreshDataset(_Views):
         """The validation patients of a share, in order."""
         self._check_device()
         # Each has its own head: they are few, and should differ.
-        own = self.config.model_copy(update={"per_head": 1})
+        own = self.config.model_copy(update={"per_head": 1}).model_dump_json()
         for n in range(share, self.config.validation, shares):
             # A copy: items are changed in place.
             yield dict(_kept(own, self.config.first_seed + n))
@@ -237,9 +237,9 @@ class FreshDataset(_Views):
 
 
 @functools.lru_cache(maxsize=64)
-def _kept(config: DataConfig, seed: int) -> Arrays:
-    """A validation patient: some 3 MB, made once in each process."""
-    return next(stored(item) for _, item in image_family(seed, config))
+def _kept(config: str, seed: int) -> Arrays:
+    """A validation patient: some 3 MB, made once in each process; the settings as JSON, to be hashable."""
+    return next(stored(item) for _, item in image_family(seed, DataConfig.model_validate_json(config)))
 
 
 def make_dataset(
@@ -257,6 +257,8 @@ def _varied(item: Arrays, rng: np.random.Generator, config: DataConfig) -> Array
             item[name] = item[name][..., ::-1]
         item["vessel"] = MIRRORED_SITE[item["vessel"][..., ::-1]]
         item["sites"] = item["sites"][MIRRORED_SITE[1 : len(SITES) + 1] - 1]
+    if config.crop is not None:
+        _part(item, rng, config.crop)
     cta = item["cta"].astype(np.float32)
     cta = 35 + (cta - 35) * np.float32(rng.uniform(0.88, 1.12)) + np.float32(rng.normal(0, 5))
     if rng.random() < 0.5:
@@ -266,9 +268,28 @@ def _varied(item: Arrays, rng: np.random.Generator, config: DataConfig) -> Array
     return item
 
 
+def _part(item: Arrays, rng: np.random.Generator, size: tuple[int, int]) -> None:
+    """Leave a part of a view, at its full width because left is compared with right."""
+    state, whole = item["state"], item["state"].shape[:2]
+    chance = rng.random()
+    wanted = (state & CLOT) > 0 if chance < 0.5 else state > 0
+    places = np.argwhere(wanted if wanted.any() else state > 0)
+    if chance < 0.85 and len(places):
+        centre = places[rng.integers(len(places))][:2] + rng.integers(-5, 6, 2)
+    else:
+        centre = rng.integers(0, whole)
+    first = np.clip(centre - np.array(size) // 2, 0, np.subtract(whole, size))
+    for name in ("cta", "ncct", "vessel", "state"):
+        step = item[name].shape[0] // whole[0]
+        z, y = (slice(a * step, (a + n) * step) for a, n in zip(first, size, strict=True))
+        item[name] = item[name][z, y]
+    item["corner"] = first
+
+
 def _tensors(item: Arrays) -> Item:
     has = float(np.asarray(item.get("has_ncct", 1.0)))
     return {
+        "corner": torch.from_numpy(np.asarray(item.get("corner", (0, 0)), dtype=np.int64)),
         "cta": torch.from_numpy(np.ascontiguousarray(item["cta"], dtype=np.float32))[None],
         "ncct": torch.from_numpy(np.ascontiguousarray(item["ncct"], dtype=np.float32))[None] * has,
         "has_ncct": torch.tensor([has]),

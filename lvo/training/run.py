@@ -7,60 +7,91 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
 from lvo.detector.bundle import NetworkConfig
 from lvo.detector.torch_network import VesselNet, make_network
+from lvo.errors import CheckpointInvalid
 from lvo.training.boxed import DataConfig
-from lvo.training.config import LoopConfig, read_config
+from lvo.training.checkpoint import average_weights, latest
+from lvo.training.config import LoopConfig
 from lvo.training.data import fill_pool, make_dataset, vessel_prior
 from lvo.training.loop import Outcome, train
 from lvo.training.losses import compute_loss, validation_metrics
+from lvo.training.pictures import pictures
 from lvo.training.watching import Watching
 
 
 class RunConfig(LoopConfig):
-    """A whole settings file: the loop's own keys, and what is trained on what."""
+    """A whole settings file: the loop's own keys, and what is trained on what.
+
+    Attributes
+    ----------
+    start_from : a run, or a released bundle, whose weights this one begins with; None begins with none.
+    """
 
     data: DataConfig
     network: NetworkConfig
+    start_from: Path | None = None
 
 
-def make_patients(config_path: Path, processes: int) -> int:
-    """Make the patients that the run's pool still lacks; returns how many were made."""
-    config = read_config(config_path, RunConfig).data
+def make_patients(config: DataConfig, processes: int) -> int:
+    """Make the patients that a pool still lacks; returns how many were made.
+
+    A family is a piece of work of its own: whatever kills this process, its helpers stop within seconds, and
+    no patient that was made is lost.
+    """
+    families = range(-(-config.patients // config.per_head))
+    if processes == 1:
+        return sum(fill_pool(config, family, len(families)) for family in families)
     # Started afresh, not forked: torch's threads do not survive a fork.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as executor:
-        parts = [executor.submit(fill_pool, config, part, processes) for part in range(processes)]
-        return sum(part.result() for part in parts)
+    with ProcessPoolExecutor(processes, get_context("spawn"), torch.set_num_threads, (1,)) as executor:
+        jobs = [executor.submit(fill_pool, config, family, len(families)) for family in families]
+        return sum(job.result() for job in jobs)
 
 
-def run(config_path: Path, out: Path | None = None, *, resume: bool = False) -> Outcome:
-    """Train as the settings file says.
+def run(config: RunConfig, out: Path, *, resume: bool = False) -> Outcome:
+    """Train as the settings say.
 
     Parameters
     ----------
-    out : folder of the run; ``runs/<name of the settings file>`` when None.
+    out : folder of the run.
     resume : go on from the newest checkpoint in ``out``.
 
     Raises
     ------
     LvoError
-        See `lvo.training.config.read_config` and `lvo.training.loop.train`.
+        See `lvo.training.loop.train`.
     """
-    config = read_config(config_path, RunConfig)
     return train(
         config,
-        out or Path("runs") / config_path.stem,
-        network_factory=partial(_network, config),
+        out,
+        network_factory=partial(starting_network, config),
         dataset_factory=partial(make_dataset, config.data),
         loss_fn=compute_loss,
-        inputs=("cta", "ncct", "has_ncct"),
-        watching=Watching(metrics=validation_metrics),
+        inputs=("cta", "ncct", "has_ncct", "corner"),
+        watching=Watching(metrics=validation_metrics, pictures=pictures),
         resume=resume,
     )
 
 
-def _network(config: RunConfig) -> VesselNet:
-    """Fresh weights, with the pool's vessel prior."""
+def starting_network(config: RunConfig) -> VesselNet:
+    """Fresh weights with the patients' vessel prior, or those of an earlier run, its prior included."""
     network = make_network(config.network)
-    network.prior.copy_(vessel_prior(config.data))
+    if config.start_from is None:
+        network.prior.copy_(vessel_prior(config.data))
+        return network
+    try:
+        network.load_state_dict(_weights(config.start_from))
+    except RuntimeError as fault:
+        raise CheckpointInvalid(f"{config.start_from} holds another network: {fault}") from fault
     return network
+
+
+def _weights(source: Path) -> dict[str, Tensor]:
+    bundled = source / "models" / "vessels.safetensors"
+    if bundled.is_file():
+        return {name: value.float() for name, value in load_file(bundled).items()}
+    return average_weights(latest(source))

@@ -14,6 +14,9 @@ pytest.importorskip("monai", reason="training needs monai: install the 'train' e
 import torch
 from torch.nn import functional
 
+from lvo.detector.bundle import NetworkConfig
+from lvo.detector.evidence import EVIDENCE_GRID
+from lvo.detector.torch_network import make_network
 from lvo.errors import ConfigInvalid
 from lvo.phantom.config import load_config
 from lvo.phantom.head.atlas import SPM_RUNTIME, atlas_path
@@ -21,11 +24,11 @@ from lvo.phantom.head.individual import sample_head
 from lvo.phantom.patient import Case, Order, sample_case
 from lvo.phantom.scanner.motion import Motion
 from lvo.training import data
-from lvo.training.boxed import LIT, DataConfig, image_family, image_in_box, place_head
+from lvo.training.boxed import CLOT, LIT, DataConfig, PoseError, image_family, image_in_box, place_head
 from lvo.training.pose_data import prepare
 
 needs_atlas = pytest.mark.skipif(atlas_path() is None, reason=f"synthetic heads need {SPM_RUNTIME}")
-CONFIG = DataConfig(preset="realistic", validation=2)
+CONFIG = DataConfig(presets={"realistic": 1.0}, validation=2)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,7 @@ def test_labels_lie_on_the_arteries(case: Case, moves: bool) -> None:
     way = np.tile((5.0, -4.0, 3.0), (len(z), 1)) * moves
     motion = Motion("drift" if moves else "still", z, way, np.zeros(len(z)))
     case = replace(case, scan=replace(case.scan, motion=motion))
-    item = image_in_box(case, place_head(case))
+    item = image_in_box(case, place_head(case, "cpu", PoseError()))
     here = along_arteries(item, (0, 0, 0))
     for shift in ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)):
         assert here > along_arteries(item, shift) + 10
@@ -68,7 +71,7 @@ def test_a_family_shares_head_and_box_and_nothing_else() -> None:
 
 @needs_atlas
 def test_a_patient_leaves_the_head_that_others_have_as_it_was(case: Case) -> None:
-    head = place_head(case)
+    head = place_head(case, "cpu", PoseError())
     before = head.canvas.hu.clone(), head.canvas.uptake.clone(), head.body.clone()
     first = image_in_box(case, head)
     second = image_in_box(case, head)
@@ -133,3 +136,34 @@ def test_a_banked_head_says_where_it_is() -> None:
     middle = [round(-a / 3) for a in banked.low[::-1]]
     assert banked.hu[0, 0, middle[0] + 17, middle[1] + 7, middle[2]] > -50  # brain over the sella
     assert banked.hu[0, 0, :, 0].max() < -900
+
+
+def test_a_view_may_be_a_part_of_the_box_that_knows_where_it_lies() -> None:
+    rng = np.random.default_rng(0)
+    z, y, x = EVIDENCE_GRID.shape
+    state = np.zeros((z, y, x), np.uint8)
+    state[40:42, 10:12, 20] = CLOT
+    row = (
+        np.arange(y, dtype=np.float32)[None, :, None] + 100.0 * np.arange(z, dtype=np.float32)[:, None, None]
+    )
+    whole = {
+        "cta": np.broadcast_to(row.repeat(2, 0).repeat(2, 1), (2 * z, 2 * y, 2 * x)),
+        "ncct": np.broadcast_to(row, (z, y, x)), "vessel": state, "state": state,
+    }  # fmt: skip
+    hits = 0
+    for _ in range(40):
+        item = dict(whole)
+        data._part(item, rng, (24, 32))
+        k, j = item["corner"]
+        assert item["ncct"].shape == (24, 32, x) and item["cta"].shape == (48, 64, 2 * x)
+        assert item["ncct"][0, 0, 0] == item["cta"][0, 0, 0] == 100 * k + j
+        hits += bool(item["state"].any())
+    assert hits > 25
+
+
+def test_a_part_of_the_box_is_told_its_place() -> None:
+    network = make_network(NetworkConfig(filters=4, blocks_down=(1, 1), blocks_up=(1,)))
+    network.prior.copy_(torch.randn(network.prior.shape))
+    ncct, corner = torch.zeros(1, 1, 24, 32, 56), torch.tensor([[7, 9]])
+    whole = network._place(torch.zeros(1, 1, *EVIDENCE_GRID.shape), None)
+    assert torch.equal(network._place(ncct, corner), whole[:, :, 7:31, 9:41])
