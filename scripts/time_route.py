@@ -1,4 +1,6 @@
-"""Wall time by stage and peak memory of ``lvo score``: ``scripts/time_route.py --study DIR [--repeat 3]``.
+"""Wall time by stage and peak memory of ``lvo score``.
+
+``scripts/time_route.py --study DIR [--repeat 3] [--model BUNDLE] [--out time.json]``
 
 Each run is a process of its own, so the figures include starting Python and loading the model, as a user
 sees it. Peak memory is the largest resident size of the process or of any process it started and waited
@@ -8,6 +10,7 @@ for. Use ``taskset -c 0,1`` before the command to measure on two cores.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import subprocess
@@ -44,7 +47,11 @@ def main() -> int:
     parser.add_argument("--study", type=Path, required=True, help="folder of a study's DICOM files")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--device", default="cpu", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--model", type=Path, help="bundle; the released one if not given")
+    parser.add_argument("--out", type=Path, help="figures as JSON")
     arguments = parser.parse_args()
+    if arguments.model is not None:
+        os.environ["LVO_MODEL"] = str(arguments.model.resolve())  # as the command itself reads it
     if arguments.repeat < 1 or not arguments.study.is_dir():
         parser.error("--repeat must be 1 or more and --study a folder")
     runs = [measure(arguments.study, arguments.device) for _ in range(arguments.repeat)]
@@ -59,7 +66,25 @@ def main() -> int:
         row(stage, [result.timings_s.get(stage, 0.0) for *_, result in runs])
     row("whole command", [wall for wall, *_ in runs])
     print(f"\nPeak resident memory: {max(peak for _, peak, _ in runs):.2f} GiB")
+    if arguments.out is not None:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(figures(runs, cores), indent=1) + "\n", "utf-8")
     return 0
+
+
+def figures(runs: list[tuple[float, float, StudyResult]], cores: int | None) -> dict[str, object]:
+    """What the table says, to keep."""
+    stages = dict.fromkeys(stage for *_, result in runs for stage in result.timings_s)
+    model = runs[-1][2].model
+    return {
+        "model": None if model is None else model.model_dump(),
+        "status": runs[-1][2].status.value,
+        "cores": cores,
+        "runs": len(runs),
+        "median_s": {s: median(result.timings_s.get(s, 0.0) for *_, result in runs) for s in stages},
+        "command_s": [wall for wall, *_ in runs],
+        "peak_resident_gib": max(peak for _, peak, _ in runs),
+    }
 
 
 def row(name: str, seconds: list[float]) -> None:

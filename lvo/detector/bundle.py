@@ -46,7 +46,7 @@ class NetworkConfig(_Strict):
 
 
 class Calibration(_Strict):
-    """Logit p = ``slope`` × logit + ``offset`` (Platt), fitted on patients that trained nothing."""
+    """Logit p = ``slope`` × logit + ``offset`` (Platt 1999), fitted on patients that trained nothing."""
 
     slope: float = 1.0
     offset: float = 0.0
@@ -57,8 +57,15 @@ class Metadata(_Strict):
 
     Attributes
     ----------
-    study_threshold : calibrated probability from which a study is `suspected`.
-    site_threshold : calibrated probability from which a further site is listed beside the first.
+    mirrored_view : whether the network is also shown the mirrored image, and the mean is read.
+    study, thrombectomy, sites : calibration of the study's two answers and of each segment's.
+    study_threshold, thrombectomy_threshold : calibrated probability of any occlusion, and of one for which
+        thrombectomy is established, from either of which a study is `suspected`.
+    site_thresholds : by segment, from which a further site is listed beside the first.
+    operating_point : what the thresholds were set for, in words.
+    equivocal_margin : log odds on either side of the thresholds within which an answer is `equivocal`.
+    novelty_unusual, novelty_strange : novelty (`Reader.novelty`) from which an image is cautioned about, and
+        refused.
     """
 
     name: str
@@ -67,10 +74,17 @@ class Metadata(_Strict):
     trained_on: str
     input_format: str
     network: NetworkConfig
+    mirrored_view: bool = True
     study: Calibration
+    thrombectomy: Calibration
     sites: dict[Segment, Calibration]
     study_threshold: float
-    site_threshold: float
+    thrombectomy_threshold: float
+    site_thresholds: dict[Segment, float]
+    operating_point: str
+    equivocal_margin: float
+    novelty_unusual: float
+    novelty_strange: float
 
 
 @dataclass(frozen=True, slots=True)

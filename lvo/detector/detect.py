@@ -5,27 +5,36 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.bundle import Bundle, Metadata, load_bundle
-from lvo.detector.evidence import EVIDENCE_GRID, Evidence, locate, network_input, site_features
-from lvo.detector.reader import Reader, calibrated, load_reader
+from lvo.detector.cause import Cause, cause_of
+from lvo.detector.evidence import EVIDENCE_GRID, Evidence, locate, network_input
+from lvo.detector.features import site_features
+from lvo.detector.reader import Answer, Reader, calibrated, load_reader
 from lvo.errors import BundleInvalid, DeviceUnavailable
 from lvo.imaging.resample import Grid
 from lvo.study import FloatArray, Point
 
-PARITY_TOLERANCE = {"fp32": 1e-3}
-"""Largest difference of any probability from the bundle's stored answers."""
+PARITY_TOLERANCE = {"fp32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}
+"""Largest difference of any probability from the bundle's stored answers, by precision."""
+Doubt = Literal["none", "equivocal", "unusual", "strange"]
+
+
+DEVICES = ("auto", "cpu", "torch-cpu", "cuda", "cuda-bf16", "cuda-fp16")
+"""What `load_detector` may be asked for."""
+Precision = Literal["fp32", "bf16", "fp16"]
+_PRECISIONS: dict[str, Precision] = {"cuda-bf16": "bf16", "cuda-fp16": "fp16"}
 
 
 class Backend(Protocol):
     """Runs the network of a bundle."""
 
     name: str
+    precision: Precision
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
         """Logits, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x)."""
@@ -34,12 +43,13 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HeadFinding:
-    """A suspected occlusion in the head frame; position is (x, y, z) mm."""
+    """A suspected occlusion in the head frame; position is (x, y, z) mm. `cause` is what it looks like."""
 
     segment: Segment
     side: Side
     probability: float
     position: Point
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,9 @@ class Detection:
     segments : probability of every site, in reporting order.
     findings : most proximal first; none unless `suspected`.
     heatmap, arteries : float32 (z, y, x) on `grid`: probability of clot, and of an artery.
+    evidence : what it was concluded from, on `grid`.
+    doubt : whether the answer is close to the threshold, or the image at the edge of or beyond what the
+        model was made for.
     """
 
     probability: float
@@ -59,7 +72,9 @@ class Detection:
     findings: tuple[HeadFinding, ...]
     heatmap: FloatArray
     arteries: FloatArray
+    evidence: Evidence
     grid: Grid = EVIDENCE_GRID
+    doubt: Doubt = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +97,36 @@ class Detector:
         ----------
         cta, ncct : float32 HU on HEAD_BOX, shape (96, 112, 112); the NCCT may be missing.
         """
-        evidence = Evidence.from_network(self.network(network_input(cta, ncct)), cta)
-        sites, study = calibrated(self.reader.logits(site_features(evidence)), self.bundle.metadata)
-        chosen = suspicious_sites(sites, study, self.bundle.metadata)
-        findings = tuple(HeadFinding(*SITES[i], float(sites[i]), locate(evidence, i)) for i in chosen)
+        metadata = self.bundle.metadata
+        evidence = self.look(cta, ncct)
+        features = site_features(evidence)
+        answer = calibrated(self.reader.logits(features), metadata)
+        chosen = suspicious_sites(answer, metadata)
+        sites = answer.sites
+        findings = tuple(
+            HeadFinding(*SITES[i], float(sites[i]), locate(evidence, i), cause_of(evidence, cta, ncct, i))
+            for i in chosen
+        )
         segments = tuple((*site, float(p)) for site, p in zip(SITES, sites, strict=True))
         return Detection(
-            study, bool(chosen), segments, findings, evidence.arteries * evidence.clot, evidence.arteries
+            answer.study,
+            bool(chosen),
+            segments,
+            findings,
+            evidence.arteries * evidence.clot,
+            evidence.arteries,
+            evidence,
+            doubt=doubt_of(answer, self.reader.novelty(features), metadata),
         )
+
+    def look(self, cta: FloatArray, ncct: FloatArray | None = None) -> Evidence:
+        """What the network says of the image and, where the bundle asks for it, of its mirror image."""
+        inputs = network_input(cta, ncct)
+        seen = Evidence.from_network(self.network(inputs), cta)
+        if not self.bundle.metadata.mirrored_view:
+            return seen
+        flipped = {k: np.ascontiguousarray(v[..., ::-1]) for k, v in inputs.items()}
+        return seen.averaged(Evidence.from_network(self.network(flipped), cta[..., ::-1]))
 
     def check_parity(self) -> float:
         """Repeat the stored cases; returns the largest difference of a probability.
@@ -109,23 +146,47 @@ class Detector:
                 worst = max(worst, float(np.abs(p - stored["sites"][n]).max()))
                 if answer.suspected != bool(stored["suspected"][n]):
                     raise BundleInvalid(f"(parity case {n} is decided differently by {self.backend})")
-        if worst > PARITY_TOLERANCE["fp32"]:
+        if worst > PARITY_TOLERANCE[self.network.precision]:
             raise BundleInvalid(
                 f"(probabilities by {self.backend} differ by {worst:.1e} from the stored ones)"
             )
         return worst
 
 
-def suspicious_sites(sites: npt.NDArray[np.float64], study: float, metadata: Metadata) -> tuple[int, ...]:
+def suspicious_sites(answer: Answer, metadata: Metadata) -> tuple[int, ...]:
     """The policy: which sites are findings, in reporting order; empty means not suspected.
 
-    A study is suspected from its own probability. It then has at least one finding, its likeliest
-    site; others are listed from `site_threshold`.
+    A study is suspected from the study's own probabilities, of any occlusion or of one for which
+    thrombectomy is established. It then has at least one finding, its likeliest site; others are listed
+    from their segment's threshold.
     """
-    if study < metadata.study_threshold:
+    if margin(answer, metadata) < 0:
         return ()
-    first = int(np.argmax(sites))
-    return tuple(i for i in range(len(sites)) if i == first or sites[i] >= metadata.site_threshold)
+    first = int(np.argmax(answer.sites))
+    least = [metadata.site_thresholds.get(segment, 1.0) for segment, _ in SITES]
+    return tuple(i for i, p in enumerate(answer.sites) if i == first or p >= least[i])
+
+
+def doubt_of(answer: Answer, novelty: float, metadata: Metadata) -> Doubt:
+    """Whether the image is unlike those of the reader's patients, or the answer close to the other."""
+    if novelty >= metadata.novelty_strange:
+        return "strange"
+    if novelty >= metadata.novelty_unusual:
+        return "unusual"
+    return "equivocal" if abs(margin(answer, metadata)) < metadata.equivocal_margin else "none"
+
+
+def margin(answer: Answer, metadata: Metadata) -> float:
+    """Log odds by which the study is over one of its thresholds; negative under both."""
+    return max(
+        _logit(answer.study) - _logit(metadata.study_threshold),
+        _logit(answer.thrombectomy) - _logit(metadata.thrombectomy_threshold),
+    )
+
+
+def _logit(p: float) -> float:
+    p = min(max(p, 1e-9), 1 - 1e-9)
+    return float(np.log(p / (1 - p)))
 
 
 def load_detector(model: Path | None = None, device: str = "auto", *, threads: int | None = None) -> Detector:
@@ -134,8 +195,9 @@ def load_detector(model: Path | None = None, device: str = "auto", *, threads: i
     Parameters
     ----------
     model : bundle folder; None takes the released one.
-    device : ``cpu`` runs ONNX Runtime; ``cuda`` runs torch on the GPU; ``auto`` takes the GPU where
-        torch and one are there.
+    device : ``cpu`` runs ONNX Runtime; ``cuda`` runs torch on the GPU in fp32, ``cuda-bf16`` and
+        ``cuda-fp16`` with reduced precision; ``torch-cpu`` to compare; ``auto`` is ``cuda`` where torch
+        and a GPU are there, else ``cpu``.
     threads : for the CPU; None takes the cores this process may use.
 
     Raises
@@ -144,18 +206,19 @@ def load_detector(model: Path | None = None, device: str = "auto", *, threads: i
     DeviceUnavailable
         ``cuda`` was asked for and is not there.
     """
+    if device not in DEVICES:
+        raise DeviceUnavailable(f"(there is no device {device!r})")
     bundle = load_bundle(model)
     reader = load_reader(bundle.path / "models" / "reader.safetensors")
-    if device not in ("auto", "cpu", "cuda"):
-        raise DeviceUnavailable(f"(there is no device {device!r})")
-    if device != "cpu" and (network := _on_gpu(bundle, required=device == "cuda")) is not None:
+    if device != "cpu" and (network := _by_torch(bundle, device)) is not None:
         return Detector(bundle, network, reader)
     from lvo.detector.onnx_backend import OnnxBackend
 
     return Detector(bundle, OnnxBackend(bundle, threads or len(os.sched_getaffinity(0))), reader)
 
 
-def _on_gpu(bundle: Bundle, *, required: bool) -> Backend | None:
+def _by_torch(bundle: Bundle, device: str) -> Backend | None:
+    required = device != "auto"
     try:
         from lvo.detector.torch_backend import TorchBackend, cuda_available
     except ModuleNotFoundError as error:
@@ -164,8 +227,10 @@ def _on_gpu(bundle: Bundle, *, required: bool) -> Backend | None:
                 "(torch and monai are not installed: pip install 'lvo[torch]')"
             ) from error
         return None
+    if device == "torch-cpu":
+        return TorchBackend(bundle, "cpu")
     if not cuda_available():
         if required:
             raise DeviceUnavailable("(torch sees no CUDA device)")
         return None
-    return TorchBackend(bundle, "cuda")
+    return TorchBackend(bundle, "cuda", _PRECISIONS.get(device, "fp32"))

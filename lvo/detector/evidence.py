@@ -1,7 +1,7 @@
-"""What the network says, voxel by voxel, and what of it belongs to each arterial segment.
+"""What the network says, voxel by voxel.
 
 The two questions stay apart. Appearance: which vessel runs here, and is its lumen lit, missing or
-clot (the network). Topology: given that, is this segment blocked (the reader, on these features).
+clot (the network, here). Topology: given that, is this segment blocked (the reader, on `features`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from lvo.anatomy import SITES
@@ -30,6 +29,7 @@ EVIDENCE_GRID = Grid(
 """Where the network's answers lie."""
 MIRROR = np.array([SITES.index((segment, side.mirrored)) for segment, side in SITES])
 """Index of the same segment on the other side, for every site."""
+_MIRRORED_CLASS = np.concatenate([[0], 1 + MIRROR, [VESSEL_CLASSES - 2, VESSEL_CLASSES - 1]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Evidence:
     vessel : float32 (VESSEL_CLASSES, z, y, x), adds up to 1
     lit, missing, clot : float32 (z, y, x), the state of the lumen if an artery runs here; add up to 1
     bright : float32 (z, y, x), HU of the brightest of the input voxels in each output voxel
+    noise_hu : standard deviation of neighbouring input voxels in what could be brain
     """
 
     vessel: FloatArray
@@ -48,12 +49,27 @@ class Evidence:
     missing: FloatArray
     clot: FloatArray
     bright: FloatArray
+    noise_hu: float = 10.0
 
     @classmethod
     def from_network(cls, logits: FloatArray, cta: FloatArray) -> Evidence:
         """Probabilities from the network's output, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x)."""
         lit, missing, clot = _softmax(logits[VESSEL_CLASSES:])
-        return cls(_softmax(logits[:VESSEL_CLASSES]), lit, missing, clot, _blocks(cta).max(axis=(1, 3, 5)))
+        bright = _blocks(cta).max(axis=(1, 3, 5))
+        return cls(_softmax(logits[:VESSEL_CLASSES]), lit, missing, clot, bright, _noise(cta))
+
+    def averaged(self, mirrored: Evidence) -> Evidence:
+        """The mean of this and of what was said of the mirrored image, brought back."""
+        vessel, lit, missing, clot = (
+            np.float32(0.5) * (own + other[..., ::-1])
+            for own, other in (
+                (self.vessel, mirrored.vessel[_MIRRORED_CLASS]),
+                (self.lit, mirrored.lit),
+                (self.missing, mirrored.missing),
+                (self.clot, mirrored.clot),
+            )
+        )
+        return Evidence(vessel, lit, missing, clot, self.bright, self.noise_hu)
 
     @property
     def arteries(self) -> FloatArray:
@@ -73,43 +89,13 @@ def network_input(cta: FloatArray, ncct: FloatArray | None) -> dict[str, FloatAr
     }
 
 
-FEATURES = 14
-"""Features of one site."""
-
-
-def site_features(evidence: Evidence) -> npt.NDArray[np.float32]:
-    """What is known of every site, float32 (sites, FEATURES).
-
-    Extent of the vessel; how much of it is lit, missing and clot, in all and as shares; the strongest
-    clot and missing lumen on it; how bright it is against the brightest arteries of this patient.
-    """
-    sites = evidence.vessel[1 : len(SITES) + 1]
-    flat = sites.reshape(len(SITES), -1)
-    states = np.stack([a.ravel() for a in (evidence.lit, evidence.missing, evidence.clot)], axis=1)
-    mass = flat.sum(axis=1)
-    amount = flat @ states
-    share = amount / (mass[:, None] + 3)
-    near = np.stack([_spread(s) for s in sites]).reshape(len(SITES), -1)
-    lit_arteries = evidence.lit.ravel() * evidence.arteries.ravel()
-    level = _weighted_level(evidence.bright.ravel(), lit_arteries)
-    bright = (flat @ evidence.bright.ravel()) / (mass + 3) / level
-    tops = [_strongest(near * states[:, k], n) for k, n in ((2, 4), (2, 20), (1, 20))]
-    lowest = np.stack([_lit_floor(s, evidence) for s in flat])
-    columns = [np.log1p(mass), *np.log1p(amount).T, *share.T, bright, *tops, lowest / level]
-    columns += [
-        np.full(len(SITES), level / 300),
-        np.full(len(SITES), float((evidence.clot * evidence.arteries).max())),
-    ]
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
 def locate(evidence: Evidence, site: int) -> Point:
     """Where on a site the clot most probably is, head-frame (x, y, z) mm.
 
     The centre of the clot evidence around its peak on the vessel; where there is none, of the missing
     lumen; failing both, of the vessel itself.
     """
-    near = _spread(evidence.vessel[1 + site])
+    near = ndimage.maximum_filter(evidence.vessel[1 + site], 3)
     for state, least in ((evidence.clot, 0.05), (evidence.missing, 0.2), (np.ones_like(near), -1.0)):
         field = ndimage.gaussian_filter(near * state, 0.7)
         if field.max() > least * 0.5:
@@ -135,26 +121,9 @@ def _softmax(logits: FloatArray) -> FloatArray:
     return np.asarray(p, dtype=np.float32)
 
 
-def _spread(site: FloatArray) -> FloatArray:
-    """Probability that the site runs here or in a neighbouring voxel."""
-    return np.asarray(ndimage.maximum_filter(site, 3), dtype=np.float32)
-
-
-def _strongest(values: FloatArray, n: int) -> FloatArray:
-    """Mean of the n largest values of each row."""
-    return np.asarray(np.partition(values, -n, axis=1)[:, -n:].mean(axis=1))
-
-
-def _weighted_level(hu: FloatArray, weight: FloatArray) -> float:
-    """Brightness of this patient's well-filled arteries, HU: the upper quartile, never under 80."""
-    order = np.argsort(hu)
-    total = np.cumsum(weight[order])
-    if total[-1] < 1:
-        return 80.0
-    return max(80.0, float(hu[order[np.searchsorted(total, 0.75 * total[-1])]]))
-
-
-def _lit_floor(site: FloatArray, evidence: Evidence) -> float:
-    """HU under which the dimmest tenth of the site's voxels lies; 80 where there is no such vessel."""
-    on = site > 0.5
-    return float(np.percentile(evidence.bright.ravel()[on], 10)) if on.sum() >= 5 else 80.0
+def _noise(cta: FloatArray) -> float:
+    """Median deviation in blocks of eight voxels whose mean could be brain, HU."""
+    parts = _blocks(cta)
+    mean = parts.mean(axis=(1, 3, 5))
+    spread = parts.std(axis=(1, 3, 5))[(mean > 0) & (mean < 80)]
+    return float(np.median(spread)) if len(spread) >= 100 else 10.0

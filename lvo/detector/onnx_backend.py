@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import onnxruntime
 
@@ -14,6 +16,7 @@ class OnnxBackend:
     """One session for the life of the process; its input shape never changes."""
 
     name = "onnxruntime-cpu"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         options = onnxruntime.SessionOptions()

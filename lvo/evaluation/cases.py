@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from lvo.anatomy import Segment, Side
 from lvo.errors import PathNotFound, TruthInvalid
+from lvo.report.folder import RESULT_NAME
 from lvo.study import Finding, Point, Status, StudyResult
 
 REQUIRED = (
@@ -38,11 +39,17 @@ class Occlusion:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One study: what is true, and the answer; ``result`` is None when there is none."""
+    """One study: what is true, and the answer; ``result`` is None when there is none.
+
+    Attributes
+    ----------
+    about : what else the truth says of the study, by column; strata are made from it.
+    """
 
     study: str
     occlusions: tuple[Occlusion, ...]
     result: StudyResult | None
+    about: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def analysed(self) -> bool:
@@ -65,6 +72,12 @@ class Case:
         """Highest probability at a segment's sites on these sides; None where the model has none."""
         found = self.result.segments if self.result is not None else ()
         return max((s.probability for s in found if s.segment is segment and s.side in sides), default=None)
+
+    def sites(self) -> list[tuple[float, bool]]:
+        """Probability of every site that the model answers, and whether it is occluded."""
+        true = {(o.segment, o.side) for o in self.occlusions}
+        found = self.result.segments if self.result is not None else ()
+        return [(s.probability, (s.segment, s.side) in true) for s in found]
 
     def matched(self) -> dict[Occlusion, Finding]:
         """The finding that answers each occlusion, where there is one.
@@ -102,7 +115,8 @@ def read_cases(truth_csv: Path, results: Path) -> tuple[Case, ...]:
     ----------
     truth_csv : one row per occlusion, one for a study without; columns ``study``, ``status``
         (``patent`` or ``occluded``), ``segment`` and ``side`` (empty when patent), ``clot_length_mm``,
-        ``collateral``, ``position_x``, ``position_y``, ``position_z`` (LPS mm). Others are not read.
+        ``collateral``, ``position_x``, ``position_y``, ``position_z`` (LPS mm). Others are kept as the
+        case's ``about``. Or a folder whose studies that have a result have a table each.
     results : folder with ``<study>/result.json`` or ``<study>.json``.
 
     Raises
@@ -115,25 +129,44 @@ def read_cases(truth_csv: Path, results: Path) -> tuple[Case, ...]:
     for path in (truth_csv, results):
         if not path.exists():
             raise PathNotFound(str(path))
-    with truth_csv.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if missing := [c for c in REQUIRED if c not in (reader.fieldnames or ())]:
-            raise TruthInvalid(f"{truth_csv} has no column {', '.join(missing)}.")
-        rows = list(enumerate(reader, start=2))
+    rows = [row for table in _tables(truth_csv) for row in _rows(table)]
     studies: dict[str, list[Occlusion]] = {}
     patent: set[str] = set()
-    for number, row in rows:
-        occlusion = _occlusion(row, f"{truth_csv}, line {number}")
+    about: dict[str, dict[str, str]] = {}
+    for place, row in rows:
+        occlusion = _occlusion(row, place)
+        about[row["study"]] = {k: v for k, v in row.items() if k not in REQUIRED and v}
         found = studies.setdefault(row["study"], [])
         if row["study"] in patent or (occlusion is None and found):
-            raise TruthInvalid(f"{truth_csv}, line {number}: a patent study has one row and no occlusion.")
+            raise TruthInvalid(f"{place}: a patent study has one row and no occlusion.")
         if occlusion is None:
             patent.add(row["study"])
         elif occlusion in found:
-            raise TruthInvalid(f"{truth_csv}, line {number}: the same occlusion stands twice.")
+            raise TruthInvalid(f"{place}: the same occlusion stands twice.")
         else:
             found.append(occlusion)
-    return tuple(Case(name, tuple(found), _result(results, name)) for name, found in studies.items())
+    return tuple(
+        Case(name, tuple(found), _result(results, name), about[name]) for name, found in studies.items()
+    )
+
+
+def _tables(truth: Path) -> tuple[Path, ...]:
+    """The table itself, or those of a folder's finished studies: one still being scored is no miss."""
+    if truth.is_file():
+        return (truth,)
+    found = tuple(sorted(p for p in truth.glob("*/truth.csv") if (p.parent / RESULT_NAME).is_file()))
+    if not found:
+        raise PathNotFound(f"{truth}/*/truth.csv")
+    return found
+
+
+def _rows(table: Path) -> list[tuple[str, dict[str, str]]]:
+    """Every row, and where it stands."""
+    with table.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if missing := [c for c in REQUIRED if c not in (reader.fieldnames or ())]:
+            raise TruthInvalid(f"{table} has no column {', '.join(missing)}.")
+        return [(f"{table}, line {number}", row) for number, row in enumerate(reader, start=2)]
 
 
 def _occlusion(row: dict[str, str], where: str) -> Occlusion | None:
@@ -154,7 +187,7 @@ def _occlusion(row: dict[str, str], where: str) -> Occlusion | None:
 
 
 def _result(folder: Path, study: str) -> StudyResult | None:
-    for path in (folder / study / "result.json", folder / f"{study}.json"):
+    for path in (folder / study / RESULT_NAME, folder / f"{study}.json"):
         if path.is_file():
             try:
                 return StudyResult.model_validate_json(path.read_bytes())

@@ -1,190 +1,155 @@
-"""Figures of a set of results against the truth: overall, per segment, per grade and clot length."""
+"""Figures of a set of results against the truth: overall, per segment, and by every stratum known."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pydantic import Field
-
 from lvo.anatomy import Segment
-from lvo.evaluation.cases import Case, Occlusion, distance, read_cases
-from lvo.evaluation.metrics import (
-    Estimate,
-    Proportion,
-    brier_score,
-    expected_calibration_error,
-    median,
-    proportion,
-    roc_auc,
-)
+from lvo.evaluation.bootstrap import CalibrationError, calibration_error
+from lvo.evaluation.cases import Case, Occlusion, read_cases
+from lvo.evaluation.figures import Group, group, members
+from lvo.evaluation.metrics import brier_score
+from lvo.evaluation.strata import ORDER, SEGMENT_GROUPS, STRATA, Scope, Stratum, with_orders
 from lvo.study import Record
 
-LENGTH_BOUNDS_MM = (8.0, 15.0)
-LENGTH_NAMES = ("< 8 mm", "8 to 15 mm", "≥ 15 mm")
-"""Bins of clot length."""
-_ORDER = {name: f"{place:02d}" for names in (list(Segment), LENGTH_NAMES) for place, name in enumerate(names)}
-"""What sorts otherwise than by its name, and its place."""
+
+class Table(Record):
+    """Rows of one breakdown; see `lvo.evaluation.strata.Stratum` for the scope."""
+
+    title: str
+    names: tuple[str, ...]
+    scope: Scope
+    rows: tuple[Group, ...]
 
 
-class Group(Record):
-    """Figures of the occlusions that a row of a table stands for.
+class NotAnalysed(Record):
+    """How often a rejection stopped an analysis; a study may have several."""
 
-    An occlusion is *detected* when its study's status is ``suspected``. Side, segment and distance
-    are those of the finding that answers it (`lvo.evaluation.cases.Case.matched`), among detected
-    occlusions; one that no finding answers counts as wrong.
-    """
-
-    key: tuple[str, ...] = Field(description="Segment, collateral grade and clot length, or one of them.")
-    occlusions: int
-    not_analysed: int
-    auc_study: Estimate
-    auc_site: Estimate
-    sensitivity: Proportion
-    sensitivity_all: Proportion
-    side_right: Proportion
-    segment_right: Proportion
-    position_error_mm: Estimate
-
-
-Pair = tuple[Case, Occlusion]
+    code: str
+    occluded: int
+    patent: int
 
 
 class Report(Record):
-    """Accuracy of a set of results. Studies that were not analysed never count as negatives."""
+    """Accuracy of a set of results. Studies that were not analysed never count as negatives.
+
+    Attributes
+    ----------
+    models : every model that answered, with the number of its answers.
+    calibration_sites : over every site of every analysed study, pooled.
+    """
 
     studies: int
     occluded: int
     patent: int
-    not_analysed_occluded: int
-    not_analysed_patent: int
     without_result: int
-    not_analysed_reasons: dict[str, int]
-    auc: Estimate
-    sensitivity: Proportion
-    sensitivity_all: Proportion
-    specificity: Proportion
-    calibration_error: float | None
+    models: dict[str, int]
+    overall: Group
+    calibration: CalibrationError
+    calibration_sites: CalibrationError
     brier: float | None
-    segments: tuple[Group, ...]
-    by_collateral: tuple[Group, ...]
-    by_length: tuple[Group, ...]
-    cells: tuple[Group, ...]
+    not_analysed: tuple[NotAnalysed, ...]
+    segments: Table
+    strata: tuple[Table, ...]
 
 
-def evaluate_folder(truth_csv: Path, results: Path) -> Report:
-    """Compare a folder of results with the truth; see `lvo.evaluation.cases.read_cases` for both."""
-    return evaluate(read_cases(truth_csv, results))
+def evaluate_folder(truth_csv: Path, results: Path, orders: Path | None = None) -> Report:
+    """Compare a folder of results with the truth.
+
+    Parameters
+    ----------
+    truth_csv, results : see `lvo.evaluation.cases.read_cases`.
+    orders : the benchmark's table, to break the figures down by what it ordered.
+    """
+    cases = read_cases(truth_csv, results)
+    return evaluate(cases if orders is None else with_orders(cases, orders))
 
 
 def evaluate(cases: Iterable[Case]) -> Report:
-    """Compare answers with the truth.
-
-    Areas under the curve set a group's occlusions against all analysed patent studies. By study: the
-    probability of any occlusion. By site: the probability at the true segment and side, against the
-    higher of that segment's two sides in each patent study.
-    """
+    """Compare answers with the truth; figures and intervals are those of `Group`."""
     cases = tuple(cases)
-    occluded = [c for c in cases if c.occlusions]
-    patent = [c for c in cases if not c.occlusions]
     answered = [c for c in cases if c.analysed]
-    positive = [c for c in answered if c.occlusions]
-    negative = [c for c in answered if not c.occlusions]
-    hits = sum(c.suspected for c in positive)
+    patent = [c for c in cases if not c.occlusions]
     labels = [bool(c.occlusions) for c in answered]
     probabilities = [c.probability for c in answered]
-    groups: dict[tuple[str, str, str], list[Pair]] = {}
-    for case in occluded:
-        for o in case.occlusions:
-            groups.setdefault((o.segment.value, _grade_name(o), _length_name(o)), []).append((case, o))
+    segments = _segments(cases, patent)
     return Report(
         studies=len(cases),
-        occluded=len(occluded),
+        occluded=len(cases) - len(patent),
         patent=len(patent),
-        not_analysed_occluded=len(occluded) - len(positive),
-        not_analysed_patent=len(patent) - len(negative),
         without_result=sum(c.result is None for c in cases),
-        not_analysed_reasons=_reasons(cases),
-        auc=roc_auc([c.probability for c in positive], [c.probability for c in negative]),
-        sensitivity=proportion(hits, len(positive)),
-        sensitivity_all=proportion(hits, len(occluded)),
-        specificity=proportion(sum(not c.suspected for c in negative), len(negative)),
-        calibration_error=expected_calibration_error(probabilities, labels),
+        models=_models(answered),
+        overall=group(("any",), members(cases, lambda *_: True), patent),
+        calibration=calibration_error(probabilities, labels),
+        calibration_sites=calibration_error(*_sites(answered)),
         brier=brier_score(probabilities, labels),
-        segments=_groups(groups, negative, lambda key: key[:1]),
-        by_collateral=_groups(groups, negative, lambda key: key[1:2]),
-        by_length=_groups(groups, negative, lambda key: key[2:]),
-        cells=_groups(groups, negative, lambda key: key),
+        not_analysed=_reasons(cases),
+        segments=segments,
+        strata=tuple(t for s in STRATA if (t := _table(s, cases)).rows),
     )
 
 
-def _groups(
-    pairs: dict[tuple[str, str, str], list[Pair]],
-    patent: list[Case],
-    part: Callable[[tuple[str, str, str]], tuple[str, ...]],
-) -> tuple[Group, ...]:
-    """Join the finest groups into those that share a part of their key, in reading order."""
-    joined: dict[tuple[str, ...], list[Pair]] = {}
-    for key, some in pairs.items():
-        joined.setdefault(part(key), []).extend(some)
-    keys = sorted(joined, key=lambda key: [_ORDER.get(name, name) for name in key])
-    return tuple(_group(key, joined[key], patent) for key in keys)
+def _segments(cases: tuple[Case, ...], patent: list[Case]) -> Table:
+    rows = []
+    for name, segments in SEGMENT_GROUPS:
+        if found := members(cases, _in(segments)):
+            rows.append(group((name,), found, patent, segments))
+    return Table(title="By segment", names=("segment",), scope="occlusion", rows=tuple(rows))
 
 
-def _group(key: tuple[str, ...], pairs: list[Pair], patent: list[Case]) -> Group:
-    answered = [(c, o) for c, o in pairs if c.analysed]
-    detected = [(c, o) for c, o in answered if c.suspected]
-    matches = [(o, c.matched().get(o)) for c, o in detected]
-    errors = [distance(o, f) for o, f in matches if f is not None and o.position is not None]
-    return Group(
-        key=key,
-        occlusions=len(pairs),
-        not_analysed=len(pairs) - len(answered),
-        auc_study=roc_auc([c.probability for c, _ in answered], [c.probability for c in patent]),
-        auc_site=_site_auc(answered, patent),
-        sensitivity=proportion(len(detected), len(answered)),
-        sensitivity_all=proportion(len(detected), len(pairs)),
-        side_right=proportion(sum(f is not None and f.side is o.side for o, f in matches), len(matches)),
-        segment_right=proportion(
-            sum(f is not None and f.segment is o.segment for o, f in matches), len(matches)
-        ),
-        position_error_mm=median(errors),
-    )
+def _table(stratum: Stratum, cases: tuple[Case, ...]) -> Table:
+    """Rows in reading order; none where no study says where it stands."""
+    patent = [c for c in cases if not c.occlusions]
+    occluded = [c for c in cases if c.occlusions]
+    keys: set[tuple[str, ...]] = set()
+    if stratum.scope == "occlusion":
+        keys |= {key for c in occluded for o in c.occlusions for key in stratum.of(c, o)}
+    else:
+        keys |= {key for c in cases for key in stratum.of(c, None)}
+    rows = []
+    for key in sorted(keys, key=lambda key: [ORDER.get(name, name) for name in key]):
+        if stratum.scope == "occlusion":
+            rows.append(group(key, members(occluded, _under(stratum, key)), patent))
+            continue
+        here = [c for c in cases if key in stratum.of(c, None)]
+        some = members(here, lambda *_: stratum.scope == "study")
+        without = [c for c in here if not c.occlusions]
+        if some or without:
+            rows.append(group(key, some, without))
+    return Table(title=stratum.title, names=stratum.names, scope=stratum.scope, rows=tuple(rows))
 
 
-def _site_auc(answered: list[Pair], patent: list[Case]) -> Estimate:
-    """Area by site; the sites of a patent study are those of the group's segments."""
-    segments = {o.segment for _, o in answered}
-    positive = [p for c, o in answered if (p := c.site(o.segment, (o.side,))) is not None]
-    negative = []
-    for case in patent:
-        found = [p for s in segments if (p := case.site(s, s.sides)) is not None]
-        if found:
-            negative.append(max(found))
-    if len(positive) < len(answered) or len(negative) < len(patent):
-        return Estimate(value=None, n=0)
-    return roc_auc(positive, negative)
+def _in(segments: frozenset[Segment]) -> Callable[[Case, Occlusion], bool]:
+    return lambda _case, o: o.segment in segments
 
 
-def _grade_name(occlusion: Occlusion) -> str:
-    return f"grade {occlusion.collateral or 'unknown'}"
+def _under(stratum: Stratum, key: tuple[str, ...]) -> Callable[[Case, Occlusion], bool]:
+    return lambda case, o: key in stratum.of(case, o)
 
 
-def _length_name(occlusion: Occlusion) -> str:
-    if occlusion.clot_length_mm is None:
-        return "length unknown"
-    longer = sum(occlusion.clot_length_mm >= bound for bound in LENGTH_BOUNDS_MM)
-    return LENGTH_NAMES[longer]
+def _sites(cases: list[Case]) -> tuple[list[list[float]], list[list[bool]]]:
+    """Probability and truth of every site that the model answers, study by study."""
+    found = [answers for c in cases if (answers := c.sites())]
+    return [[p for p, _ in answers] for answers in found], [[y for _, y in answers] for answers in found]
 
 
-def _reasons(cases: Iterable[Case]) -> dict[str, int]:
+def _models(cases: list[Case]) -> dict[str, int]:
+    found = [c.result.model for c in cases if c.result is not None and c.result.model is not None]
+    return dict(Counter(f"{m.name} {m.version} ({m.digest[:12]}, {m.backend})" for m in found))
+
+
+def _reasons(cases: tuple[Case, ...]) -> tuple[NotAnalysed, ...]:
     """How often each rejection stopped an analysis."""
-    counts: dict[str, int] = {}
+    counts: Counter[tuple[str, bool]] = Counter()
     for case in cases:
         if case.analysed:
             continue
-        codes = ["no-result"] if case.result is None else []
-        codes += [r.code for r in case.result.reasons if r.kind == "rejection"] if case.result else []
-        for code in sorted(set(codes)):
-            counts[code] = counts.get(code, 0) + 1
-    return counts
+        codes = {"no-result"} if case.result is None else set()
+        codes |= {r.code for r in case.result.reasons if r.kind == "rejection"} if case.result else set()
+        counts.update((code, bool(case.occlusions)) for code in codes)
+    codes = {code for code, _ in counts}
+    return tuple(
+        NotAnalysed(code=c, occluded=counts[c, True], patent=counts[c, False]) for c in sorted(codes)
+    )

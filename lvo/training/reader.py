@@ -1,4 +1,4 @@
-"""Training of the second stage: features of patients that the network has not seen, and small perceptrons."""
+"""Training the second stage on what the network says of patients it has not seen, and calibrating it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,24 @@ from torch import nn
 
 from lvo.anatomy import SITES
 from lvo.detector.bundle import Calibration
-from lvo.detector.detect import Backend
-from lvo.detector.evidence import FEATURES, MIRROR, Evidence, site_features
-from lvo.detector.reader import reader_from
+from lvo.detector.detect import Detector
+from lvo.detector.evidence import MIRROR
+from lvo.detector.features import FEATURES, site_features
+from lvo.detector.reader import (
+    CLIP,
+    CONTEXT,
+    IS_THROMBECTOMY,
+    LAYERS,
+    SEGMENT_CODE,
+    STUDY_ANSWERS,
+    reader_from,
+)
 from lvo.errors import PathNotFound
 from lvo.training.boxed import DataConfig
 from lvo.training.data import pool_of
 
 F32 = npt.NDArray[np.float32]
+_SHARED, _STUDY_WEIGHT, _BATCH = 24, 4.0, 32
 
 
 class ReaderConfig(BaseModel):
@@ -31,106 +41,153 @@ class ReaderConfig(BaseModel):
     ncct_share : share of patients read with their NCCT.
     folds : every patient's calibration logit comes from a reader that did not see that patient.
     members : perceptrons whose logits are averaged.
-    specificity : of the study threshold, on the patent patients of the pool.
-    site_threshold : probability from which a second site is listed.
+    specificity : of the study's thresholds together, on the patent patients of the pool.
+    site_specificity : of the threshold from which a further site of a segment is listed.
+    equivocal : share of the pool's patients whose answers are called equivocal.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     patients: DataConfig
-    ncct_share: float = 0.6
+    ncct_share: float = 0.7
     folds: int = 5
     members: int = 6
     hidden: int = 64
     epochs: int = 25
-    lr: float = 1.5e-3
+    lr: float = 3e-3
     weight_decay: float = 0.1
-    dropout: float = 0.35
-    specificity: float = 0.93
-    site_threshold: float = 0.5
+    dropout: float = 0.25
+    specificity: float = 0.95
+    site_specificity: float = 0.98
+    equivocal: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Features (n, sites, features) and occluded sites (n, sites) of n patients."""
+    """Features (n, sites, features) and occluded sites (n, sites) of n patients.
+
+    Attributes
+    ----------
+    group : (n,) patients of one number are never on both sides of a split.
+    """
 
     features: F32
     sites: F32
+    group: npt.NDArray[np.int64]
+
+    def part(self, inside: npt.NDArray[np.bool_]) -> Readings:
+        """Some of the patients."""
+        return Readings(self.features[inside], self.sites[inside], self.group[inside])
 
 
-def read_pool(network: Backend, config: ReaderConfig) -> Readings:
-    """Run the network over every patient of the pool; only the features are kept."""
-    features, sites = [], []
-    for path in sorted(pool_of(config.patients).glob("[0-9]*.npz")):
+def study_truth(sites: F32) -> F32:
+    """Any occlusion, and one of a thrombectomy segment, float32 (n, STUDY_ANSWERS)."""
+    return np.stack([sites.max(axis=1), sites[:, IS_THROMBECTOMY].max(axis=1)], axis=1)
+
+
+class SiteReader(nn.Module):
+    """What `lvo.detector.reader` computes, to be trained."""
+
+    def __init__(self, config: ReaderConfig) -> None:
+        super().__init__()
+        wide = FEATURES + _SHARED * CONTEXT.shape[1] + SEGMENT_CODE.shape[1]
+        self.layers = nn.ModuleDict(
+            {
+                "share-0": nn.Linear(FEATURES, _SHARED),
+                "site-0": nn.Linear(wide, config.hidden),
+                "site-1": nn.Linear(config.hidden, config.hidden // 2),
+                "site-2": nn.Linear(config.hidden // 2, 1),
+                "study-0": nn.Linear(len(SITES) * _SHARED, 32),
+                "study-1": nn.Linear(32, STUDY_ANSWERS),
+            }
+        )
+        self.pool = nn.Parameter(torch.tensor([[1.0] * STUDY_ANSWERS, [0.0] * STUDY_ANSWERS]))
+        self.dropout, self.light = nn.Dropout(config.dropout), nn.Dropout(0.1)
+        self.code = torch.from_numpy(SEGMENT_CODE)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (n, sites + STUDY_ANSWERS) from standardised features (n, sites, FEATURES)."""
+        layer = self.layers
+        shared = layer["share-0"](x).relu()
+        beside = shared[:, torch.from_numpy(CONTEXT)].flatten(2)
+        hidden = torch.cat([x, beside, self.code.expand(len(x), -1, -1)], dim=-1)
+        hidden = self.dropout(layer["site-0"](self.light(hidden)).relu())
+        sites = layer["site-2"](layer["site-1"](hidden).relu())[..., 0]
+        whole = layer["study-1"](self.dropout(layer["study-0"](shared.flatten(1)).relu()))
+        dear = sites[:, torch.from_numpy(IS_THROMBECTOMY)]
+        together = torch.stack([sites.logsumexp(1), dear.logsumexp(1)], dim=1)
+        return torch.cat([sites, self.pool[0] * together + self.pool[1] + whole], dim=1)
+
+    def tensors(self) -> dict[str, F32]:
+        """Its weights by the names that `lvo.detector.reader` knows."""
+        found = {"pool": self.pool}
+        for name in LAYERS:
+            linear = self.layers[name.replace(".", "-")]
+            found |= {f"{name}.weight": linear.weight, f"{name}.bias": linear.bias}  # type: ignore[dict-item]
+        return {name: value.detach().numpy().copy() for name, value in found.items()}
+
+
+def read_pool(detector: Detector, config: ReaderConfig, part: int = 0, parts: int = 1) -> Readings:
+    """Features of every patient of the pool, as the detector would see them.
+
+    Parameters
+    ----------
+    detector : its network and its way of looking are used, its reader is not.
+    part, parts : one of several shares of the pool.
+    """
+    features, sites, group = [], [], []
+    for path in sorted(pool_of(config.patients).glob("[0-9]*.npz"))[part::parts]:
         with np.load(path) as item:
-            cta, plain = item["cta"].astype(np.float32), item["ncct"].astype(np.float32)
-            truth = item["sites"]
+            cta, truth = item["cta"].astype(np.float32), item["sites"]
+            plain = item["ncct"].astype(np.float32).repeat(2, 0).repeat(2, 1).repeat(2, 2)
         # Decided by the patient, so that a second reading is the same.
         seen = np.random.default_rng([int(path.stem), 9]).random() < config.ncct_share
-        inputs = {
-            "cta": cta[None, None],
-            "ncct": plain[None, None] * np.float32(seen),
-            "has_ncct": np.array([[seen]], dtype=np.float32),
-        }
-        features.append(site_features(Evidence.from_network(network(inputs), cta)))
+        features.append(site_features(detector.look(cta, plain if seen else None)))
         sites.append(truth)
+        group.append(int(path.stem) // config.patients.per_head)
     if not features:
         raise PathNotFound(f"({config.patients.pool} holds no patients)")
-    return Readings(np.stack(features), np.stack(sites).astype(np.float32))
+    return Readings(np.stack(features), np.stack(sites).astype(np.float32), np.array(group))
 
 
 def out_of_fold(readings: Readings, config: ReaderConfig) -> F32:
-    """Logits (n, sites + 1) of every patient by readers that were trained without that patient."""
-    # Patients of one head stay together.
-    group = np.arange(len(readings.sites)) // config.patients.per_head
-    fold = np.random.default_rng(0).permutation(int(group.max()) + 1)[group] % config.folds
-    out = np.empty((len(fold), len(SITES) + 1), np.float32)
+    """Logits (n, sites + STUDY_ANSWERS) of every patient by readers trained without that patient's group."""
+    numbers, group = np.unique(readings.group, return_inverse=True)
+    fold = np.random.default_rng(0).permutation(len(numbers))[group] % config.folds
+    out = np.empty((len(fold), len(SITES) + STUDY_ANSWERS), np.float32)
     for k in range(config.folds):
-        inside = fold != k
-        reader = reader_from(
-            train_reader(Readings(readings.features[inside], readings.sites[inside]), config)
-        )
-        out[~inside] = np.stack([reader.logits(f) for f in readings.features[~inside]])
+        reader = reader_from(train_reader(readings.part(fold != k), config))
+        out[fold == k] = np.stack([reader.logits(f) for f in readings.features[fold == k]])
     return out
 
 
 def train_reader(readings: Readings, config: ReaderConfig, seed: int = 0) -> dict[str, F32]:
     """Fit the perceptrons; returns the tensors of ``reader.safetensors``.
 
-    Every patient is also shown mirrored. The study's own logit is trained beside those of the sites.
+    Every patient is also shown mirrored.
     """
     both = np.concatenate([readings.features, readings.features[:, MIRROR]])
     truth = np.concatenate([readings.sites, readings.sites[:, MIRROR]])
     mean, spread = both.mean(axis=0), both.std(axis=0) + 1e-3
-    x = torch.from_numpy(np.clip((both - mean) / spread, -6, 6).reshape(len(both), -1))
-    y = torch.from_numpy(np.concatenate([truth, truth.max(axis=1, keepdims=True)], axis=1))
+    x = torch.from_numpy(np.clip((both - mean) / spread, -CLIP, CLIP).astype(np.float32))
+    y = torch.from_numpy(np.concatenate([truth, study_truth(truth)], axis=1).astype(np.float32))
     tensors: dict[str, F32] = {"mean": mean.astype(np.float32), "spread": spread.astype(np.float32)}
     for member in range(config.members):
         torch.manual_seed(seed + member)
-        net = _fit(x, y, config)
-        layers = [m for m in net if isinstance(m, nn.Linear)]
-        for n, layer in enumerate(layers):
-            tensors[f"{member}.{n}.weight"] = layer.weight.detach().numpy().copy()
-            tensors[f"{member}.{n}.bias"] = layer.bias.detach().numpy().copy()
+        tensors |= {f"{member}.{name}": value for name, value in _fit(x, y, config).tensors().items()}
     return tensors
 
 
-def _fit(x: torch.Tensor, y: torch.Tensor, config: ReaderConfig) -> nn.Sequential:
-    net = nn.Sequential(
-        nn.Dropout(0.1),
-        nn.Linear(len(SITES) * FEATURES, config.hidden),
-        nn.ReLU(),
-        nn.Dropout(config.dropout),
-        nn.Linear(config.hidden, len(SITES) + 1),
-    )
+def _fit(x: torch.Tensor, y: torch.Tensor, config: ReaderConfig) -> SiteReader:
+    net = SiteReader(config)
     optimiser = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    steps = config.epochs * max(1, len(x) // 32)
+    steps = config.epochs * max(1, len(x) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.lr * 2, total_steps=steps)
     weight = torch.ones(y.shape[1])
-    weight[-1] = 4.0
+    weight[-STUDY_ANSWERS:] = _STUDY_WEIGHT
     net.train()
     for _ in range(steps):
-        pick = torch.randint(len(x), (32,))
+        pick = torch.randint(len(x), (_BATCH,))
         loss = nn.functional.binary_cross_entropy_with_logits(net(x[pick]), y[pick], weight=weight)
         optimiser.zero_grad()
         loss.backward()

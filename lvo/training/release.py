@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,16 @@ from safetensors.torch import save_file as save_tensors
 
 from lvo.anatomy import SITES, Segment
 from lvo.detector.bundle import Calibration, Metadata, NetworkConfig, load_bundle, seal
-from lvo.detector.detect import Detection, load_detector
+from lvo.detector.detect import Detection, Detector, load_detector, margin, suspicious_sites
 from lvo.detector.evidence import EVIDENCE_GRID
 from lvo.detector.onnx_backend import OnnxBackend
+from lvo.detector.reader import Answer, Reader, calibrated, reader_from
 from lvo.detector.torch_network import make_network
 from lvo.imaging.resample import HEAD_BOX
 from lvo.study import INTENDED_USE
 from lvo.training.checkpoint import average_weights, latest
 from lvo.training.data import pool_of
-from lvo.training.reader import ReaderConfig, Readings, fit_platt, out_of_fold, train_reader
+from lvo.training.reader import ReaderConfig, Readings, fit_platt, out_of_fold, study_truth, train_reader
 
 NAME = "lao-cta"
 INPUT_FORMAT = (
@@ -34,8 +36,6 @@ INPUT_FORMAT = (
 )
 PARITY_CASES = 4
 PARITY_CANDIDATES = 60
-PARITY_MARGIN = 0.005
-"""A parity case lies at least this far from the study threshold."""
 
 
 def export_network(run: Path, pose: Path, out: Path, network: NetworkConfig) -> None:
@@ -85,8 +85,8 @@ def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def network_of(out: Path, network: NetworkConfig) -> OnnxBackend:
-    """The exported network of a bundle that is not finished yet."""
+def unread(out: Path, network: NetworkConfig, *, mirrored_view: bool = True) -> Detector:
+    """A bundle with its exported network but no reader yet, to look at patients with."""
     unfinished = Metadata(
         name=NAME,
         version="0.0.0",
@@ -94,14 +94,23 @@ def network_of(out: Path, network: NetworkConfig) -> OnnxBackend:
         trained_on="unfinished",
         input_format=INPUT_FORMAT,
         network=network,
+        mirrored_view=mirrored_view,
         study=Calibration(),
+        thrombectomy=Calibration(),
         sites={},
         study_threshold=1.0,
-        site_threshold=1.0,
+        thrombectomy_threshold=1.0,
+        site_thresholds={},
+        operating_point="unfinished",
+        equivocal_margin=0.0,
+        novelty_unusual=np.inf,
+        novelty_strange=np.inf,
     )
     write_metadata(out, unfinished)
     seal(out)
-    return OnnxBackend(load_bundle(out), torch.get_num_threads())
+    bundle = load_bundle(out)
+    empty = np.zeros((0, 0), np.float32)
+    return Detector(bundle, OnnxBackend(bundle, torch.get_num_threads()), Reader(empty, empty, ()))
 
 
 def finish_bundle(
@@ -112,35 +121,89 @@ def finish_bundle(
     *,
     version: str,
     trained_on: str,
+    mirrored_view: bool = True,
 ) -> dict[str, float]:
     """Train the reader, calibrate, set thresholds, store parity cases, seal; returns the internal figures."""
     logits = out_of_fold(readings, config)
-    any_site = readings.sites.max(axis=1)
-    study = fit_platt(logits[:, -1], any_site)
-    sites = {s: _site_calibration(s, logits, readings) for s in Segment}
-    p = 1 / (1 + np.exp(-(study.slope * logits[:, -1] + study.offset)))
-    metadata = Metadata(
+    truth = study_truth(readings.sites)
+    study, thrombectomy = (fit_platt(logits[:, len(SITES) + n], truth[:, n]) for n in (0, 1))
+    tensors = train_reader(readings, config)
+    strangeness = np.array([reader_from(tensors).novelty(f) for f in readings.features])
+    unset = Metadata(
         name=NAME,
         version=version,
         intended_use=INTENDED_USE,
         trained_on=trained_on,
         input_format=INPUT_FORMAT,
         network=network,
+        mirrored_view=mirrored_view,
         study=study,
-        sites=sites,
-        study_threshold=round(float(np.quantile(p[any_site == 0], config.specificity)), 4),
-        site_threshold=config.site_threshold,
+        thrombectomy=thrombectomy,
+        sites={s: _site_calibration(s, logits, readings) for s in Segment},
+        study_threshold=0.5,
+        thrombectomy_threshold=0.5,
+        site_thresholds={},
+        operating_point=(
+            f"specificity {config.specificity:g} on {int((truth[:, 0] == 0).sum())} patent phantoms of the "
+            f"reader's pool, out of fold; further sites at {config.site_specificity:g}"
+        ),
+        equivocal_margin=0.0,
+        novelty_unusual=round(float(np.quantile(strangeness, 0.99)), 4),
+        novelty_strange=round(2 * float(strangeness.max()), 4),
     )
-    save_arrays(train_reader(readings, config), out / "models" / "reader.safetensors")
+    metadata = with_thresholds(unset, [calibrated(v, unset) for v in logits], truth[:, 0] > 0, config)
+    save_arrays(tensors, out / "models" / "reader.safetensors")
     write_metadata(out, metadata)
     _store_parity(out, config)
     seal(out)
+    p = np.array([calibrated(v, unset).study for v in logits])
+    positive = truth[:, 0] > 0
+    found = np.array([bool(suspicious_sites(calibrated(v, unset), metadata)) for v in logits])
     return {
-        "patients": float(len(any_site)),
-        "auc": _auc(p[any_site == 1], p[any_site == 0]),
-        "sensitivity": float((p[any_site == 1] >= metadata.study_threshold).mean()),
+        "patients": float(len(p)),
+        "auc": _auc(p[positive], p[~positive]),
+        "sensitivity": float(found[positive].mean()),
+        "specificity": float(1 - found[~positive].mean()),
         "study_threshold": metadata.study_threshold,
     }
+
+
+def with_thresholds(
+    unset: Metadata, answers: Sequence[Answer], occluded: npt.NDArray[np.bool_], config: ReaderConfig
+) -> Metadata:
+    """Thresholds at the specificities that are asked for, on the patent among some patients.
+
+    Both of the study's probabilities are cut at one and the same quantile of the patent patients': the one
+    at which the asked share of them lies under both.
+
+    Parameters
+    ----------
+    occluded : (n,) of the patients whose answers these are.
+    """
+    p = np.array([(a.study, a.thrombectomy) for a in answers])
+    sites = np.array([a.sites for a in answers])[~occluded]
+    patent = p[~occluded]
+    quantiles = np.linspace(config.specificity, 1, 201)
+    cuts = np.quantile(patent, quantiles, axis=0)
+    kept = np.array([(patent < cut).all(axis=1).mean() for cut in cuts])
+    study, thrombectomy = cuts[np.argmax(kept >= config.specificity)]
+    by_segment = {
+        segment: sites[:, [i for i, (s, _) in enumerate(SITES) if s is segment]].max(axis=1)
+        for segment in Segment
+    }
+    cut = unset.model_copy(
+        update={
+            "study_threshold": round(float(study), 5),
+            "thrombectomy_threshold": round(float(thrombectomy), 5),
+            "site_thresholds": {
+                s: round(float(np.quantile(v, config.site_specificity)), 5) for s, v in by_segment.items()
+            },
+        }
+    )
+    margins = np.abs([margin(a, cut) for a in answers])
+    return cut.model_copy(
+        update={"equivocal_margin": round(float(np.quantile(margins, config.equivocal)), 4)}
+    )
 
 
 def write_metadata(out: Path, metadata: Metadata) -> None:
@@ -169,7 +232,7 @@ def _store_parity(out: Path, config: ReaderConfig) -> None:
         has = n % 2 == 0
         answer = detector.detect(cta.astype(np.float32), ncct.astype(np.float32) if has else None)
         # At the threshold the last bits would decide, and they differ between devices.
-        clear = abs(answer.probability - detector.bundle.metadata.study_threshold) > PARITY_MARGIN
+        clear = answer.doubt not in ("equivocal", "strange")
         alike = [h for _, _, h, a in kept if a.suspected == answer.suspected]
         if clear and len(alike) < PARITY_CASES // 2 and alike.count(has) < (PARITY_CASES // 2 + 1) // 2:
             kept.append((cta, ncct, has, answer))

@@ -12,7 +12,9 @@ from safetensors.numpy import save_file
 
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.bundle import Metadata, seal
-from lvo.detector.evidence import EVIDENCE_GRID, FEATURES, VESSEL_CLASSES, Evidence
+from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES, Evidence
+from lvo.detector.features import FEATURES
+from lvo.detector.reader import CONTEXT, LAYERS, SEGMENT_CODE, STUDY_ANSWERS
 
 STRONGEST_CLOT = 8
 """Column of `site_features`: the four voxels of a site where clot is likeliest."""
@@ -29,10 +31,17 @@ def metadata() -> Metadata:
             "trained_on": "nothing",
             "input_format": "head box",
             "network": {},
+            "mirrored_view": False,
             "study": {},
+            "thrombectomy": {},
             "sites": {},
             "study_threshold": 0.6,
-            "site_threshold": 0.3,
+            "thrombectomy_threshold": 0.7,
+            "site_thresholds": {segment: 0.3 for segment in Segment},
+            "operating_point": "tests",
+            "equivocal_margin": 0.2,
+            "novelty_unusual": 1e6,
+            "novelty_strange": 2e6,
         }
     )
 
@@ -45,20 +54,30 @@ def bundle_folder(tmp_path: Path, metadata: Metadata) -> Path:
         (folder / name).mkdir(parents=True)
     (folder / "configs" / "metadata.json").write_text(json.dumps(metadata.model_dump(mode="json")))
     (folder / "models" / "pose.onnx").write_bytes(b"not read here")
-    weight = np.zeros((len(SITES) + 1, len(SITES), FEATURES), np.float32)
-    for site in range(len(SITES)):
-        weight[[site, -1], site, STRONGEST_CLOT] = 10
-    save_file(
-        {
-            "mean": np.zeros((len(SITES), FEATURES), np.float32),
-            "spread": np.ones((len(SITES), FEATURES), np.float32),
-            "0.0.weight": weight.reshape(len(SITES) + 1, -1),
-            "0.0.bias": np.full(len(SITES) + 1, -5, np.float32),
-        },
-        folder / "models" / "reader.safetensors",
-    )
+    tensors = reader_tensors(shared=1, hidden=1)
+    tensors["0.site.0.weight"][0, STRONGEST_CLOT] = 10
+    for layer in ("site.1", "site.2"):
+        tensors[f"0.{layer}.weight"][:] = 1
+    tensors["0.site.2.bias"][:] = -5
+    tensors["0.pool"][0] = 1
+    save_file(tensors, folder / "models" / "reader.safetensors")
     seal(folder)
     return folder
+
+
+def reader_tensors(shared: int, hidden: int, member: int = 0) -> dict[str, np.ndarray]:
+    """A reader that answers nothing but zeros."""
+    wide = FEATURES + shared * CONTEXT.shape[1] + SEGMENT_CODE.shape[1]
+    sizes = ((FEATURES, shared), (wide, hidden), (hidden, hidden), (hidden, 1))
+    sizes += ((len(SITES) * shared, hidden), (hidden, STUDY_ANSWERS))
+    tensors = {"mean": np.zeros((len(SITES), FEATURES)), "spread": np.ones((len(SITES), FEATURES))}
+    for layer, (inside, out) in zip(LAYERS, sizes, strict=True):
+        tensors |= {
+            f"{member}.{layer}.weight": np.zeros((out, inside)),
+            f"{member}.{layer}.bias": np.zeros(out),
+        }
+    tensors[f"{member}.pool"] = np.zeros((2, STUDY_ANSWERS))
+    return {name: value.astype(np.float32) for name, value in tensors.items()}
 
 
 def places() -> np.ndarray:
@@ -91,3 +110,9 @@ def make_evidence() -> Build:
         return Evidence(vessel, *states, bright)
 
     return build
+
+
+@pytest.fixture
+def empty_reader() -> Callable[..., dict[str, np.ndarray]]:
+    """See `reader_tensors`."""
+    return reader_tensors

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,19 +7,20 @@ import pytest
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector import Detector, load_detector
 from lvo.detector.bundle import load_bundle, seal
-from lvo.detector.detect import suspicious_sites
-from lvo.detector.reader import load_reader
+from lvo.detector.detect import doubt_of, suspicious_sites
+from lvo.detector.reader import Answer, load_reader
 from lvo.errors import BundleInvalid, DeviceUnavailable
 from lvo.imaging.resample import HEAD_BOX
 
 LEFT, RIGHT = SITES.index((Segment.M1, Side.LEFT)), SITES.index((Segment.M1, Side.RIGHT))
 CLOT = ((24.0, -3.0, 15.0), 5.0)
+MIRRORED_CLOT = ((-24.0, -3.0, 15.0), 5.0)
 
 
 class Drawn:
     """A network that says what was drawn by hand."""
 
-    name = "drawn"
+    name, precision = "drawn", "fp32"
 
     def __init__(self, evidence):
         drawn = np.concatenate([evidence.vessel, [evidence.lit, evidence.missing, evidence.clot]])
@@ -47,22 +49,34 @@ def cta():
 # ------------------------------------------------------------------------------ the policy
 
 
-@pytest.mark.parametrize("study", [0.0, 0.3, 0.5999])
-def test_below_the_threshold_nothing_is_suspected_however_likely_a_site(metadata, study):
-    assert suspicious_sites(np.full(len(SITES), 0.99), study, metadata) == ()
+@pytest.mark.parametrize(("study", "thrombectomy"), [(0.0, 0.0), (0.3, 0.69), (0.5999, 0.6999)])
+def test_below_both_thresholds_nothing_is_suspected_however_likely_a_site(metadata, study, thrombectomy):
+    assert suspicious_sites(Answer(np.full(len(SITES), 0.99), study, thrombectomy), metadata) == ()
 
 
-@pytest.mark.parametrize("study", [0.6, 0.99])
-def test_a_suspected_study_has_a_finding_even_if_no_site_stands_out(metadata, study):
+@pytest.mark.parametrize(("study", "thrombectomy"), [(0.6, 0.0), (0.99, 0.1), (0.1, 0.7)])
+def test_a_suspected_study_has_a_finding_even_if_no_site_stands_out(metadata, study, thrombectomy):
     sites = np.full(len(SITES), 0.01)
     sites[RIGHT] = 0.02
-    assert suspicious_sites(sites, study, metadata) == (RIGHT,)
+    assert suspicious_sites(Answer(sites, study, thrombectomy), metadata) == (RIGHT,)
 
 
-def test_further_sites_are_listed_from_their_own_threshold_most_proximal_first(metadata):
+def test_further_sites_are_listed_from_their_segments_threshold_most_proximal_first(metadata):
     sites = np.full(len(SITES), 0.29)
     sites[[2, LEFT, 20]] = 0.3, 0.9, 0.5
-    assert suspicious_sites(sites, 0.8, metadata) == (2, LEFT, 20)
+    assert suspicious_sites(Answer(sites, 0.8, 0.0), metadata) == (2, LEFT, 20)
+    strict = {**metadata.site_thresholds, SITES[2][0]: 0.31}
+    changed = metadata.model_copy(update={"site_thresholds": strict})
+    assert suspicious_sites(Answer(sites, 0.8, 0.0), changed) == (LEFT, 20)
+
+
+@pytest.mark.parametrize(
+    ("study", "novelty", "doubt"),
+    [(0.61, 1.0, "equivocal"), (0.59, 1.0, "equivocal"), (0.9, 1.0, "none"), (0.1, 1.0, "none"),
+     (0.61, 1e6, "unusual"), (0.9, 3e6, "strange")],
+)  # fmt: skip
+def test_answers_near_a_threshold_and_images_unlike_the_readers_are_doubted(metadata, study, novelty, doubt):
+    assert doubt_of(Answer(np.zeros(len(SITES)), study, 0.0), novelty, metadata) == doubt
 
 
 # ------------------------------------------------------------------------------ the answer
@@ -84,7 +98,7 @@ def test_a_clot_becomes_a_finding_on_its_side_at_its_place(build, make_evidence,
 def test_open_arteries_are_not_suspected_and_leave_no_finding(build, make_evidence, cta):
     detection = build(make_evidence()).detect(cta)
     assert not detection.suspected and detection.findings == ()
-    assert detection.probability < 0.1 and len(detection.segments) == len(SITES)
+    assert detection.probability < 0.2 and len(detection.segments) == len(SITES)
 
 
 def test_the_network_is_told_whether_there_is_an_ncct(build, make_evidence, cta):
@@ -94,6 +108,26 @@ def test_the_network_is_told_whether_there_is_an_ncct(build, make_evidence, cta)
     detector.detect(cta, cta)
     assert detector.network.seen["has_ncct"] == 1
     assert detector.backend == "drawn"
+
+
+def test_the_mirrored_view_is_brought_back_before_it_is_read(build, make_evidence, cta):
+    """A network that sees a clot wherever its image is bright."""
+    detector = build(make_evidence())
+    marked = cta.copy()
+    marked[:, :, 80:] = 400  # the patient's left
+
+    class Mirrored(Drawn):
+        def __call__(self, inputs):
+            left = inputs["cta"][0, 0, 0, 0, -1] > 200
+            return np.ascontiguousarray(Drawn(make_evidence(clot=(CLOT if left else MIRRORED_CLOT,)))(inputs))
+
+    two = detector.bundle.metadata.model_copy(update={"mirrored_view": True})
+    looking = replace(
+        detector, bundle=replace(detector.bundle, metadata=two), network=Mirrored(make_evidence())
+    )
+    finding = looking.detect(marked).findings[0]
+    assert finding.side is Side.LEFT and finding.position[0] == pytest.approx(CLOT[0][0], abs=2)
+    assert len(looking.detect(marked).findings) == 1
 
 
 def store_case(detector, cta, **wrong):

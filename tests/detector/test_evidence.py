@@ -4,7 +4,6 @@ import pytest
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.evidence import (
     EVIDENCE_GRID,
-    FEATURES,
     MIRROR,
     STATE_CHANNELS,
     STEP,
@@ -12,8 +11,8 @@ from lvo.detector.evidence import (
     Evidence,
     locate,
     network_input,
-    site_features,
 )
+from lvo.detector.features import FEATURES, site_features
 from lvo.imaging.resample import HEAD_BOX
 
 LEFT, RIGHT = SITES.index((Segment.M1, Side.LEFT)), SITES.index((Segment.M1, Side.RIGHT))
@@ -70,6 +69,15 @@ def test_the_output_of_the_network_becomes_probabilities():
     odds = np.log(evidence.clot / evidence.lit)
     np.testing.assert_allclose(odds, (out[-1] - out[VESSEL_CLASSES]), rtol=1e-3, atol=1e-3)
     assert evidence.bright[10, 15, 20] == 500 and evidence.bright.sum() == 500
+
+
+def test_the_mean_with_the_mirrored_view_is_of_the_same_places_and_vessels(make_evidence):
+    evidence = make_evidence(clot=(BALL,))
+    same = evidence.averaged(mirrored(evidence))
+    for name in ("vessel", "lit", "missing", "clot"):
+        np.testing.assert_allclose(getattr(same, name), getattr(evidence, name), atol=1e-6)
+    blind = evidence.averaged(mirrored(make_evidence()))
+    np.testing.assert_allclose(blind.clot, evidence.clot / 2, atol=1e-6)
 
 
 def test_features_are_finite_and_tell_the_sides_apart(make_evidence):

@@ -11,7 +11,8 @@ import pytest
 from lvo.anatomy import SITES, Segment, Side
 from lvo.errors import PathNotFound, TruthInvalid
 from lvo.evaluation import as_markdown, evaluate_folder
-from lvo.evaluation.report import Group, Report
+from lvo.evaluation.figures import Group
+from lvo.evaluation.report import Report, Table
 from lvo.study import (
     Finding,
     HeadPose,
@@ -68,8 +69,13 @@ def report(folder: Path, rows: str, **answers: StudyResult) -> Report:
     return evaluate_folder(truth, folder)
 
 
-def only(groups: tuple[Group, ...], *key: str) -> Group:
-    (found,) = [g for g in groups if g.key == key]
+def table(found: Report, title: str) -> Table:
+    (wanted,) = [t for t in found.strata if t.title.startswith(title)]
+    return wanted
+
+
+def only(groups: Table, *key: str) -> Group:
+    (found,) = [g for g in groups.rows if g.key == key]
     return found
 
 
@@ -102,12 +108,15 @@ def sample(tmp_path: Path) -> Report:
 
 def test_not_analysed_counts_as_neither_negative_nor_hit(sample: Report) -> None:
     assert (sample.studies, sample.occluded, sample.patent) == (8, 5, 3)
-    assert (sample.not_analysed_occluded, sample.not_analysed_patent, sample.without_result) == (2, 1, 1)
-    assert sample.not_analysed_reasons == {"no-arterial-contrast": 1, "pose-failed": 1, "no-result": 1}
-    assert (sample.sensitivity.count, sample.sensitivity.n) == (2, 3)
-    assert (sample.sensitivity_all.count, sample.sensitivity_all.n) == (2, 5)
-    assert (sample.specificity.count, sample.specificity.n) == (1, 2)
-    assert sample.auc.value == pytest.approx(5 / 6)  # of 3 x 2 pairs only (c 0.3, f 0.6) is wrong
+    whole = sample.overall
+    assert (whole.not_analysed, whole.not_analysed_patent, sample.without_result) == (2, 1, 1)
+    reasons = {r.code: (r.occluded, r.patent) for r in sample.not_analysed}
+    assert reasons == {"no-arterial-contrast": (1, 0), "pose-failed": (0, 1), "no-result": (1, 0)}
+    assert (whole.sensitivity.count, whole.sensitivity.n) == (2, 3)
+    assert (whole.sensitivity_all.count, whole.sensitivity_all.n) == (2, 5)
+    assert (whole.specificity.count, whole.specificity.n) == (1, 2)
+    assert (whole.specificity_all.count, whole.specificity_all.n) == (1, 3)
+    assert whole.auc_study.value == pytest.approx(5 / 6)  # of 3 x 2 pairs only (c 0.3, f 0.6) is wrong
 
 
 def test_figures_of_a_segment(sample: Report) -> None:
@@ -120,14 +129,17 @@ def test_figures_of_a_segment(sample: Report) -> None:
     assert m1.position_error_mm.value == pytest.approx((5 + 60) / 2)
     ica = only(sample.segments, "ICA-T")
     assert (ica.sensitivity.count, ica.sensitivity.n, ica.side_right.value) == (0, 1, None)
-    assert [g.key[0] for g in sample.segments] == ["ICA-T", "M1"]
+    joined = only(sample.segments, "ICA-T or M1")
+    assert (joined.studies, joined.sensitivity.n, joined.auc_study.value) == (5, 3, pytest.approx(5 / 6))
+    assert [g.key[0] for g in sample.segments.rows][-2:] == ["ICA-T", "M1"]
 
 
 def test_every_occlusion_stands_once_in_each_table(sample: Report) -> None:
-    for groups in (sample.segments, sample.by_collateral, sample.by_length, sample.cells):
-        assert sum(g.occlusions for g in groups) == 5
-    assert only(sample.cells, "M1", "grade 2", "8 to 15 mm").occlusions == 3
-    assert [g.key for g in sample.by_length] == [("< 8 mm",), ("8 to 15 mm",), ("≥ 15 mm",)]
+    for title in ("By collateral", "By clot length", "Segment, collateral"):
+        assert sum(g.occlusions for g in table(sample, title).rows) == 5
+    assert only(table(sample, "Segment, collateral"), "M1", "grade 2", "8 to 15 mm").occlusions == 3
+    lengths = [g.key for g in table(sample, "By clot length").rows]
+    assert lengths == [("< 8 mm",), ("8 to 15 mm",), ("≥ 15 mm",)]
 
 
 def test_two_occlusions_are_paired_by_distance(tmp_path: Path) -> None:
@@ -139,14 +151,15 @@ def test_two_occlusions_are_paired_by_distance(tmp_path: Path) -> None:
         group = only(found.segments, name)
         assert (group.side_right.count, group.segment_right.count) == (1, 1)
         assert group.position_error_mm.value == pytest.approx(error)
-    assert {g.key[0] for g in found.by_length} == {"8 to 15 mm", "length unknown"}
-    assert found.occluded == 1 and found.auc.value is None
+    assert {g.key[0] for g in table(found, "By clot length").rows} == {"8 to 15 mm", "length unknown"}
+    assert found.occluded == 1 and found.overall.auc_study.value is None
+    assert (found.overall.sensitivity.n, found.overall.side_right.count) == (1, 1)
 
 
-def test_second_occlusion_that_no_finding_answers_is_wrong(tmp_path: Path) -> None:
+def test_study_is_wrong_when_one_of_its_occlusions_has_no_answer(tmp_path: Path) -> None:
     rows = "a,1,occluded,M1,left,9,1,x,30,0,0\na,1,occluded,M1,right,9,1,x,-30,0,0\n"
     m1 = only(report(tmp_path, rows, a=answer(0.9, (*M1L, 0.9, (30, 0, 0)))).segments, "M1")
-    assert (m1.side_right.count, m1.side_right.n, m1.position_error_mm.n) == (1, 2, 1)
+    assert (m1.side_right.count, m1.side_right.n, m1.position_error_mm.n) == (0, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -182,22 +195,21 @@ def test_markdown_has_a_row_per_group(sample: Report) -> None:
     text = as_markdown(sample, title="Accuracy", measured_on="a toy set")
     assert "a toy set" in text and "Research use only" in text
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 5
-    for table, groups in zip(
-        tables[1:], (sample.segments, sample.by_collateral, sample.by_length, sample.cells), strict=True
-    ):
-        assert len(table) == 2 + len(groups)
-        assert len({line.count("|") for line in table}) == 1
+    assert len(tables) == 3 + len(sample.strata)  # overall, segments, reasons
+    for lines, groups in zip(tables[1:], (sample.segments, *sample.strata), strict=False):
+        assert len(lines) == 2 + len(groups.rows)
+        assert len({line.count("|") for line in lines}) == 1
     assert "66.7 % (20.8–93.9), 2/3" in text
 
 
 def test_benchmark_script_writes_both_forms(sample: Report, tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
-    command = [sys.executable, str(root / "scripts/benchmark.py"), "--truth", "truth.csv", "--results", "."]
+    command = [sys.executable, str(root / "scripts/benchmark.py"), "--results", ".", "--against", "."]
     python = {"PYTHONPATH": str(root)}
     subprocess.run([*command, "--out", "r/report.md"], cwd=tmp_path, env=python, check=True)
     assert Report.model_validate_json((tmp_path / "r/report.json").read_text()) == sample
-    assert "| M1 |" in (tmp_path / "r/report.md").read_text()
-    failed = subprocess.run([*command[:-1], "no-such", "--out", "x.md"], cwd=tmp_path,
+    text = (tmp_path / "r/report.md").read_text()
+    assert "| M1 |" in text and "## Side by side" in text
+    failed = subprocess.run([*command[:3], "no-such", "--out", "x.md"], cwd=tmp_path,
                             env=python, capture_output=True, text=True)  # fmt: skip
     assert failed.returncode == 2 and "path-not-found" in failed.stderr
