@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lvo.imaging.resample import Grid, to_head
-from lvo.report.view import HeadView, Mark
+from lvo.report.view import HeadView, Mark, Overlay
 from lvo.study import HeadPose, StudyResult, Volume
 
 PICTURE_GRID = Grid(shape=(258, 312, 230), spacing=0.7, origin=(-80.15, -104.0, -62.0))
@@ -15,12 +15,13 @@ PICTURE_GRID = Grid(shape=(258, 312, 230), spacing=0.7, origin=(-80.15, -104.0, 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A posed head and what is to be marked in it."""
+    """A posed head, what is to be marked in it and what the detector saw."""
 
     volume: Volume
     pose: HeadPose
     modality: Literal["CTA", "NCCT"]
     marks: tuple[Mark, ...] = ()
+    overlay: Overlay | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +40,5 @@ class Analysis:
             return None
         array = to_head(self.scene.volume, self.scene.pose, PICTURE_GRID)
         grid = PICTURE_GRID
-        return HeadView(array, grid.origin, grid.spacing, self.scene.modality, self.scene.marks)
+        scene = self.scene
+        return HeadView(array, grid.origin, grid.spacing, scene.modality, scene.marks, scene.overlay)

@@ -190,6 +190,12 @@ class MetalOverVessels(NotAnalysable):
     code = "metal-over-vessels"
 
 
+class OutOfDistribution(NotAnalysable):
+    """The image is unlike anything the model was made for; read the study by eye now."""
+
+    code = "out-of-distribution"
+
+
 class InternalFault(LvoError):
     """A fault inside the software stopped the analysis; read the study by eye now and report the fault."""
 

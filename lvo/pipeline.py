@@ -16,6 +16,7 @@ import structlog
 
 from lvo._version import __version__
 from lvo.analysis import Analysis, Scene
+from lvo.answer import bolus_of, doubts, findings_of, overlay_of
 from lvo.clock import Clock
 from lvo.dicom import read_study
 from lvo.errors import (
@@ -32,12 +33,11 @@ from lvo.errors import (
 from lvo.imaging.acceptance import check_contrast, check_coverage, check_gaps
 from lvo.imaging.head_frame import HeadFramer
 from lvo.imaging.quality import check_metal, check_motion
-from lvo.imaging.resample import points_to_patient, to_head
+from lvo.imaging.resample import to_head
 from lvo.report.folder import clear_output, prepare_output, write_result
 from lvo.report.key_images import write_key_images
 from lvo.report.view import Mark
 from lvo.study import (
-    Finding,
     FloatArray,
     HeadPose,
     ModelRef,
@@ -51,7 +51,7 @@ from lvo.study import (
 )
 
 if TYPE_CHECKING:
-    from lvo.detector import Detection, Detector
+    from lvo.detector import Detector
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +118,15 @@ def _detect(
     with clock.stage("network"):
         detection = detector.detect(box, ncct_box)
     with clock.stage("decision"):
-        findings = _findings(detection, cta, pose)
+        doubt = doubts(detection)
+        if _rejected(doubt):
+            told = [*reasons, *caution, *doubt]
+            refused = _not_analysed(study, told, clock, model=_model_ref(detector), pose=pose)
+            return Analysis(refused, Scene(cta, pose, "CTA"))
+        bolus, timing = bolus_of(detection, cta, pose, box)
+        known = {reason.code for reason in reasons}
+        caution = (*caution, *doubt, *(reason for reason in timing if reason.code not in known))
+        findings = findings_of(detection, cta, pose, bolus)
         marks = tuple(Mark(f.segment, f.side, f.probability, f.position) for f in detection.findings)
     result = StudyResult(
         software_version=__version__,
@@ -126,6 +134,7 @@ def _detect(
         created_at=_now(),
         status=Status.SUSPECTED if detection.suspected else Status.NOT_SUSPECTED,
         probability=detection.probability,
+        thrombectomy_probability=detection.thrombectomy,
         findings=findings,
         segments=tuple(
             SegmentProbability(segment=segment, side=side, probability=p)
@@ -133,11 +142,12 @@ def _detect(
         ),
         reasons=(*reasons, *caution),
         series=study.series,
+        bolus=bolus,
         pose=pose,
         model=_model_ref(detector),
         timings_s=clock.rounded(),
     )
-    return Analysis(result, Scene(cta, pose, "CTA", marks))
+    return Analysis(result, Scene(cta, pose, "CTA", marks, overlay_of(detection)))
 
 
 def score_folder(folder: Path, out: Path, *, detector: Detector) -> StudyResult:
@@ -230,27 +240,6 @@ def _plain_box(study: Study, cta: Volume, pose: HeadPose) -> tuple[FloatArray | 
         message = "The non-contrast CT has another frame of reference than the CTA and was left out."
         return None, (Reason(code="ncct-frame-differs", message=message, kind="caution"),)
     return to_head(study.ncct, pose), ()
-
-
-def _findings(detection: Detection, cta: Volume, pose: HeadPose) -> tuple[Finding, ...]:
-    """Findings in patient LPS, each with the slice on which it lies."""
-    assert cta.stack is not None  # analyse() has checked
-    found = []
-    for finding in detection.findings:
-        x, y, z = (float(v) for v in points_to_patient(pose, [finding.position])[0])
-        slice_ref = cta.stack.slice_at((x, y, z))
-        found.append(
-            Finding(
-                segment=finding.segment,
-                side=finding.side,
-                probability=finding.probability,
-                position_lps_mm=(x, y, z),
-                sop_instance_uid=slice_ref.sop_instance_uid,
-                series_instance_uid=cta.stack.series_instance_uid,
-                slice_number=cta.stack.slices.index(slice_ref) + 1,
-            )
-        )
-    return tuple(found)
 
 
 def _not_analysed(

@@ -1,8 +1,7 @@
 """The nouns everyone shares.
 
-Coordinates are DICOM patient LPS in mm. Arrays are ``(z, y, x)``. An affine maps an array
-index ``(k, j, i)`` (same order as the array's axes) to an LPS point ``(x, y, z)``:
-``lps = affine @ (k, j, i, 1)``.
+Coordinates are DICOM patient LPS in mm. Arrays are ``(z, y, x)``. An affine maps an array index ``(k, j, i)`` (same
+order as the array's axes) to an LPS point ``(x, y, z)``: ``lps = affine @ (k, j, i, 1)``.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lvo.anatomy import Segment, Side, Tier
 
-SCHEMA_VERSION = "1.1.0"
+SCHEMA_VERSION = "1.2.0"
 INTENDED_USE = (
     "Research use only. Not a medical device. The model was trained on synthetic data and has seen "
     "no patient. Every result must be reviewed by a clinician."
@@ -27,6 +26,8 @@ INTENDED_USE = (
 FloatArray = npt.NDArray[np.float32]
 Affine = npt.NDArray[np.float64]
 Point = tuple[float, float, float]
+CauseName = Literal["occlusion", "high-grade-stenosis", "hypoplastic-variant", "calcified", "late-bolus"]
+BolusPhase = Literal["early-arterial", "peak-arterial", "late", "venous"]
 
 
 # --------------------------------------------------------------------------- images
@@ -206,6 +207,8 @@ class Finding(Record):
     sop_instance_uid: str = Field(description="The slice of the analysed series on which the position lies.")
     series_instance_uid: str
     slice_number: int = Field(description="One-based place of that slice in the stack, feet to head.")
+    cause: CauseName | None = Field(default=None, description="What it looks like; null where nothing tells.")
+    cause_why: str | None = Field(default=None, description="What speaks for that cause, in a sentence.")
 
 
 class SegmentProbability(Record):
@@ -214,6 +217,18 @@ class SegmentProbability(Record):
     segment: Segment
     side: Side
     probability: float = Field(ge=0, le=1)
+
+
+class BolusReport(Record):
+    """How far the contrast had come; HU of what could be measured, null for the rest."""
+
+    left_ica_hu: float | None = Field(description="Of the intracranial ICA.")
+    right_ica_hu: float | None
+    basilar_hu: float | None
+    torcula_hu: float | None = Field(description="Of the confluence of the dural venous sinuses.")
+    phase: BolusPhase | None = Field(description="Read from these levels; null where they do not tell.")
+    why: str
+    cautions: tuple[str, ...] = Field(default=(), description="Codes of the cautions that follow from it.")
 
 
 class ModelRef(Record):
@@ -246,10 +261,14 @@ class StudyResult(Record):
     created_at: str = Field(description="UTC, ISO 8601.")
     status: Status
     probability: float | None = Field(ge=0, le=1, description="Of any occlusion; null when not analysed.")
+    thrombectomy_probability: float | None = Field(
+        default=None, ge=0, le=1, description="Of one for which thrombectomy is established; null likewise."
+    )
     findings: tuple[Finding, ...] = ()
     segments: tuple[SegmentProbability, ...] = ()
     reasons: tuple[Reason, ...] = ()
     series: tuple[SeriesRecord, ...] = ()
+    bolus: BolusReport | None = None
     pose: HeadPose | None = None
     model: ModelRef | None = None
     timings_s: dict[str, float] = Field(default_factory=dict)

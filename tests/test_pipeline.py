@@ -13,7 +13,9 @@ import numpy.typing as npt
 import pytest
 
 from lvo import analysis, pipeline
-from lvo.anatomy import Segment, Side
+from lvo.anatomy import SITES, Segment, Side
+from lvo.detector.cause import Cause
+from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES, Evidence
 from lvo.errors import OutputUnwritable, PathNotFound, SlicesMissing
 from lvo.imaging.resample import HEAD_BOX, Grid, points_to_head
 from lvo.report.folder import prepare_output
@@ -35,6 +37,7 @@ ANGLE = np.deg2rad(10.0)
 SHIFT = np.array([12.0, -7.0, 1500.0])
 CLOT_HEAD = (22.0, -3.0, 17.0)
 SLICE_MM = 3.0
+CAUSE = Cause("occlusion", "Clot is seen.")
 
 
 def turned() -> npt.NDArray[np.float64]:
@@ -100,6 +103,19 @@ class Found:
     side: Side = Side.LEFT
     probability: float = 0.9
     position: tuple[float, float, float] = CLOT_HEAD
+    cause: Cause | None = CAUSE
+
+
+def seen(*tubes: tuple[Segment, Side, tuple[float, float, float]]) -> Evidence:
+    """Evidence in which the named arteries run up through their (x, y, z) places, head-frame mm."""
+    shape = EVIDENCE_GRID.shape
+    vessel = np.zeros((VESSEL_CLASSES, *shape), np.float32)
+    for segment, side, place in tubes:
+        i, j, k = np.rint((np.array(place) - EVIDENCE_GRID.origin) / EVIDENCE_GRID.spacing).astype(int)
+        vessel[1 + SITES.index((segment, side)), k - 6 : k + 7, j, i] = 1
+    vessel[0] = 1 - vessel.sum(axis=0)
+    none = np.zeros(shape, np.float32)
+    return Evidence(vessel, none + 1, none, none, none + 40)
 
 
 class FakeDetector:
@@ -109,6 +125,7 @@ class FakeDetector:
 
     def __init__(self, suspected: bool = True, error: Exception | None = None) -> None:
         self.bundle, self.suspected, self.error = Bundle(), suspected, error
+        self.doubt, self.evidence = "none", seen()
         self.seen: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]] = []
 
     def detect(self, cta: npt.NDArray[np.float32], ncct: npt.NDArray[np.float32] | None) -> Any:
@@ -117,10 +134,13 @@ class FakeDetector:
             raise self.error
 
         class Detection:
-            probability = 0.9 if self.suspected else 0.05
+            probability = thrombectomy = 0.9 if self.suspected else 0.05
             suspected = self.suspected
             findings = (Found(),) if self.suspected else ()
             segments = ((Segment.M1, Side.LEFT, probability),)
+            doubt, evidence = self.doubt, self.evidence
+            heatmap, arteries = evidence.arteries * evidence.clot, evidence.arteries
+            grid = EVIDENCE_GRID
 
         return Detection()
 
@@ -187,6 +207,47 @@ def test_an_analysed_study_carries_everything(suspected: bool, status: Status) -
     )
     stages = sum(seconds for name, seconds in result.timings_s.items() if name != "total")
     assert result.timings_s["total"] == pytest.approx(stages, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("doubt", "code"), [("none", None), ("equivocal", "equivocal"), ("unusual", "unusual-image")]
+)
+def test_a_doubt_is_a_caution_and_leaves_the_answer(doubt: str, code: str | None) -> None:
+    detector = FakeDetector()
+    detector.doubt = doubt
+    result = pipeline.analyse(study_of(), detector).result
+    assert result.status is Status.SUSPECTED
+    assert codes(result, "caution") & {"equivocal", "unusual-image"} == ({code} if code else set())
+
+
+@pytest.mark.parametrize("suspected", [True, False])
+def test_an_image_unlike_any_other_is_not_analysed_but_shown(suspected: bool) -> None:
+    detector = FakeDetector(suspected)
+    detector.doubt = "strange"
+    analysis = pipeline.analyse(study_of(), detector)
+    assert analysis.result.status is Status.NOT_ANALYSED
+    assert codes(analysis.result) == {"out-of-distribution"}
+    assert analysis.result.pose is not None and analysis.result.model is not None
+    assert analysis.scene is not None and analysis.scene.marks == ()
+
+
+def test_the_bolus_and_the_cause_of_a_finding_are_told() -> None:
+    detector = FakeDetector()
+    # The carotids stand upright, 13.75 mm to either side; in the head frame they are turned with the patient.
+    x, y = 13.75 * np.cos(ANGLE), 13.75 * np.sin(ANGLE)
+    ica = Segment.ICA_INTRACRANIAL
+    carotids = ((ica, Side.LEFT, (x, y, 0.0)), (ica, Side.RIGHT, (-x, -y, 0.0)))
+    detector.evidence = seen(*carotids)
+    analysis = pipeline.analyse(study_of(), detector)
+    bolus, (finding,) = analysis.result.bolus, analysis.result.findings
+    assert bolus is not None and bolus.basilar_hu is None
+    assert bolus.left_ica_hu == pytest.approx(400, abs=60) and bolus.right_ica_hu == pytest.approx(
+        400, abs=60
+    )
+    assert bolus.torcula_hu is not None and bolus.torcula_hu < 80 and bolus.phase == "early-arterial"
+    assert "early-phase" in codes(analysis.result, "caution")
+    assert (finding.cause, finding.cause_why) == ("occlusion", "Clot is seen.")
+    assert analysis.scene is not None and analysis.scene.overlay is not None
 
 
 def test_without_contrast_nothing_is_asked_of_the_detector() -> None:

@@ -58,6 +58,7 @@ class Detection:
 
     Attributes
     ----------
+    probability, thrombectomy : of any occlusion, and of one for which thrombectomy is established.
     segments : probability of every site, in reporting order.
     findings : most proximal first; none unless `suspected`.
     heatmap, arteries : float32 (z, y, x) on `grid`: probability of clot, and of an artery.
@@ -67,6 +68,7 @@ class Detection:
     """
 
     probability: float
+    thrombectomy: float
     suspected: bool
     segments: tuple[tuple[Segment, Side, float], ...]
     findings: tuple[HeadFinding, ...]
@@ -110,6 +112,7 @@ class Detector:
         segments = tuple((*site, float(p)) for site, p in zip(SITES, sites, strict=True))
         return Detection(
             answer.study,
+            answer.thrombectomy,
             bool(chosen),
             segments,
             findings,
@@ -142,7 +145,8 @@ class Detector:
                 ncct = stored["ncct"][n].astype(np.float32) if stored["has_ncct"][n] else None
                 answer = self.detect(stored["cta"][n].astype(np.float32), ncct)
                 p = np.array([p for _, _, p in answer.segments])
-                worst = max(worst, abs(answer.probability - float(stored["study"][n])))
+                study = np.array([answer.probability, answer.thrombectomy])
+                worst = max(worst, float(np.abs(study - stored["study"][n]).max()))
                 worst = max(worst, float(np.abs(p - stored["sites"][n]).max()))
                 if answer.suspected != bool(stored["suspected"][n]):
                     raise BundleInvalid(f"(parity case {n} is decided differently by {self.backend})")

@@ -72,6 +72,7 @@ def answered(stored: StudyResult, detection: Detection, detector: Detector, cloc
             "created_at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             "status": _status(detection, refused),
             "probability": None if refused else detection.probability,
+            "thrombectomy_probability": None if refused else detection.thrombectomy,
             "findings": () if refused else tuple(_finding(f, stored) for f in detection.findings),
             "segments": () if refused else sites,
             "reasons": (*(r for r in stored.reasons if r.code not in DOUBT_CODES), *doubt),

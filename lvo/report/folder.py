@@ -8,7 +8,15 @@ from lvo.errors import OutputUnwritable
 from lvo.study import StudyResult
 
 RESULT_NAME = "result.json"
-_OURS = ("head.png", "axial_mip.png", "coronal_mip.png", "pose_check.png", "finding_*.png", RESULT_NAME)
+_OURS = (
+    "head.png",
+    "axial_mip.png",
+    "coronal_mip.png",
+    "artery_map.png",
+    "pose_check.png",
+    "finding_*.png",
+    RESULT_NAME,
+)
 
 
 def prepare_output(out: Path) -> None:

@@ -8,9 +8,11 @@ from typing import Literal
 
 from PIL import Image, ImageDraw
 
+from lvo.report.artery_map import artery_map_panels
 from lvo.report.panels import BACKGROUND, Panel, Plane, Rgb, draw_panel, font, ring, text, without_bulky_bone
-from lvo.report.view import HeadView, Mark
-from lvo.study import Status, StudyResult
+from lvo.report.view import HeadView, Mark, Overlay
+from lvo.report.words import CAUSE, bolus_line, cause_line
+from lvo.study import Finding, Status, StudyResult
 
 PAGE_WIDTH = 1080
 RESEARCH = "Research use only. Not a medical device."
@@ -63,8 +65,10 @@ def write_key_images(result: StudyResult, view: HeadView, out: Path) -> tuple[st
             "axial_mip.png": _mip_page(result, view, "axial"),
             "coronal_mip.png": _mip_page(result, view, "coronal"),
         }
-        for number, mark in enumerate(view.marks, start=1):
-            pages[f"finding_{number}.png"] = finding_page(result, view, mark)
+        for number, mark in enumerate(view.marks):
+            pages[f"finding_{number + 1}.png"] = finding_page(result, view, mark, number)
+        if view.overlay is not None:
+            pages["artery_map.png"] = _artery_map_page(result, view, view.overlay)
         pages["pose_check.png"] = head_page(result, view)
     for name, page in pages.items():
         page.save(out / name, compress_level=2)
@@ -88,10 +92,20 @@ def _mip_page(result: StudyResult, view: HeadView, plane: Literal["axial", "coro
     notes = ["Maximum-intensity projection, thick bone turned down."]
     if hidden:
         notes.append(f"Not in this slab: {', '.join(hidden)}.")
+    if result.bolus is not None:
+        notes.append(bolus_line(result.bolus))
     return _page(result, [panel], notes)
 
 
-def finding_page(result: StudyResult, view: HeadView, mark: Mark) -> Image.Image:
+def _artery_map_page(result: StudyResult, view: HeadView, overlay: Overlay) -> Image.Image:
+    """What the detector took for arteries and for clot."""
+    notes = ["What the detector saw. Blue outline: arteries, lit or not. Red: clot."]
+    if result.bolus is not None:
+        notes.append(bolus_line(result.bolus))
+    return _page(result, artery_map_panels(view, overlay, PAGE_WIDTH // 2), notes)
+
+
+def finding_page(result: StudyResult, view: HeadView, mark: Mark, number: int) -> Image.Image:
     """Thin slices through one finding: axial above, coronal below, both sides in view."""
     x, y, z = mark.position
     # The frame follows a finding that lies outside the usual crop, so that the ring is never cut off.
@@ -104,7 +118,8 @@ def finding_page(result: StudyResult, view: HeadView, mark: Mark) -> Image.Image
     ]
     for panel in panels:
         ring(panel, mark)
-    return _page(result, panels, [f"Slices through {mark.label}."])
+    looks = cause_line(result.findings[number]) if number < len(result.findings) else ""
+    return _page(result, panels, [f"Slices through {mark.label}.", *([looks] if looks else [])])
 
 
 def head_page(result: StudyResult, view: HeadView) -> Image.Image:
@@ -141,9 +156,14 @@ def _headline(result: StudyResult) -> str:
     if result.status is Status.NOT_ANALYSED:
         return " ".join(r.message for r in result.reasons if r.kind == "rejection")
     if result.findings:
-        places = (Mark(f.segment, f.side, f.probability, f.position_lps_mm).label for f in result.findings)
-        return ", ".join(places)
+        return ", ".join(_named(finding) for finding in result.findings)
     return f"Probability of an occlusion {result.probability:.0%}. Absence is not excluded; read the study."
+
+
+def _named(finding: Finding) -> str:
+    """A finding with its cause: ``M1 left 97 % (occlusion)``."""
+    label = Mark(finding.segment, finding.side, finding.probability, finding.position_lps_mm).label
+    return label if finding.cause is None else f"{label} ({CAUSE[finding.cause]})"
 
 
 def _wrap(words: str, size: int, width: float) -> list[str]:
@@ -164,18 +184,13 @@ def _page(result: StudyResult, panels: Sequence[Panel], notes: Sequence[str]) ->
     headline = _wrap(_headline(result), 34, PAGE_WIDTH - 2 * margin)
     model = f", model {result.model.name} {result.model.version}" if result.model else ""
     origin = f"lvo {result.software_version}{model}. {result.created_at}"
-    footer = [
-        line
-        for words in (
-            *notes,
-            "R and L are the patient's.",
-            origin,
-            f"Study {result.study_instance_uid or 'unknown'}",
-        )
-        for line in _wrap(words, 24, PAGE_WIDTH - 2 * margin)
-    ]
+    where = ["R and L are the patient's.", origin, f"Study {result.study_instance_uid or 'unknown'}"]
+    told, footer = (
+        [line for words in part for line in _wrap(words, size, PAGE_WIDTH - 2 * margin)]
+        for part, size in ((notes, 30), (where, 24))
+    )
     banner_height = 84 + 42 * len(headline) + 12
-    footer_height = 58 + 32 * len(footer)
+    footer_height = 58 + 38 * len(told) + 32 * len(footer)
     rows = _rows(panels)
     height = banner_height + sum(max(p.image.height for p in row) for row in rows) + footer_height
 
@@ -193,6 +208,9 @@ def _page(result: StudyResult, panels: Sequence[Panel], notes: Sequence[str]) ->
             x += panel.image.width
         y += max(p.image.height for p in row)
     text(draw, (margin, y + 12), RESEARCH, 32, anchor="la", rim=False, fill=(255, 214, 10))
+    for line in told:  # larger than the rest: on a phone this is what is read
+        text(draw, (margin, y + 54), line, 30, anchor="la", rim=False, fill=(235, 235, 235))
+        y += 38
     for number, line in enumerate(footer):
         text(draw, (margin, y + 54 + 32 * number), line, 24, anchor="la", rim=False, fill=(190, 190, 190))
     return page

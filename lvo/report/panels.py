@@ -6,7 +6,7 @@ columns follow increasing x shows the patient's left on the right of the image w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -98,7 +98,7 @@ def without_bulky_bone(view: HeadView) -> HeadView:
     image.SetSpacing((view.spacing,) * 3)
     blurred = sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(image, 2.0))
     array = np.where((blurred > _BULKY) & (view.array > 150.0), np.float32(30.0), view.array)
-    return HeadView(array, view.origin, view.spacing, view.modality, view.marks)
+    return replace(view, array=array)
 
 
 def _flatten(

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lvo.anatomy import Side
+from lvo.report.words import bolus_line, cause_line
 from lvo.study import Finding, Reason, Status, StudyResult
 
 _STYLE = {
@@ -31,12 +32,15 @@ def place(finding: Finding) -> str:
 
 
 def render(result: StudyResult) -> RenderableType:
-    """The whole result: headline, findings, reasons, series, timings, and what this is not."""
+    """The whole result: headline, findings, bolus, reasons, series, timings, and what this is not."""
     parts: list[RenderableType] = [Text(f" {_HEADLINE[result.status]} ", style=_STYLE[result.status])]
     if result.probability is not None:
         parts.append(Text(f"Probability of any occlusion: {result.probability:.1%}"))
     if result.findings:
         parts.append(_findings(result.findings))
+        parts += (Text(f"{place(f)}: {line}") for f in result.findings if (line := cause_line(f)))
+    if result.bolus is not None:
+        parts.append(Text(bolus_line(result.bolus)))
     if result.reasons:
         parts.append(_reasons(result.reasons))
     parts.append(_series(result))

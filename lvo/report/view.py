@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -34,6 +34,26 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Overlay:
+    """What the detector saw, to be laid over the scan.
+
+    Attributes
+    ----------
+    arteries, clot : float32, shape (z, y, x), 0 to 1
+        Probability of an artery, lit or not, and of clot in one.
+    origin : Point
+        Head-frame (x, y, z) of the centre of the first voxel, mm.
+    spacing : float
+        Edge of a voxel, mm.
+    """
+
+    arteries: FloatArray
+    clot: FloatArray
+    origin: Point
+    spacing: float
+
+
+@dataclass(frozen=True, slots=True)
 class HeadView:
     """A scan resampled into the head frame, fine enough to look at.
 
@@ -49,6 +69,8 @@ class HeadView:
         Decides the grey-scale window.
     marks : tuple of Mark
         In the order of the result's findings.
+    overlay : Overlay, optional
+        None where the detector was not asked.
     """
 
     array: FloatArray
@@ -56,6 +78,7 @@ class HeadView:
     spacing: float
     modality: Literal["CTA", "NCCT"]
     marks: tuple[Mark, ...] = ()
+    overlay: Overlay | None = None
 
     def indices(self, axis: Literal["x", "y", "z"], low: float, high: float) -> slice:
         """Array indices along one axis from ``low`` to ``high`` mm, at least one voxel, inside the array."""
@@ -73,4 +96,4 @@ class HeadView:
         array = np.take(self.array, range(part.start, part.stop), axis=dimension)
         origin = list(self.origin)
         origin[place] += part.start * self.spacing
-        return HeadView(array, (origin[0], origin[1], origin[2]), self.spacing, self.modality, self.marks)
+        return replace(self, array=array, origin=(origin[0], origin[1], origin[2]))

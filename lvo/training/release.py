@@ -243,7 +243,7 @@ def _store_parity(out: Path, config: ReaderConfig) -> None:
         cta=np.stack([cta for cta, _, _, _ in kept]),
         ncct=np.stack([ncct for _, ncct, _, _ in kept]),
         has_ncct=np.array([has for _, _, has, _ in kept]),
-        study=np.array([a.probability for *_, a in kept]),
+        study=np.array([(a.probability, a.thrombectomy) for *_, a in kept]),
         sites=np.array([[p for _, _, p in a.segments] for *_, a in kept]),
         suspected=np.array([a.suspected for *_, a in kept]),
     )

@@ -138,7 +138,7 @@ def store_case(detector, cta, **wrong):
         "cta": cta[None],
         "ncct": cta[None],
         "has_ncct": np.array([False]),
-        "study": np.array([answer.probability]),
+        "study": np.array([(answer.probability, answer.thrombectomy)]),
         "sites": np.array([[p for _, _, p in answer.segments]]),
         "suspected": np.array([answer.suspected]),
     }
@@ -155,7 +155,7 @@ def test_stored_answers_are_repeated(build, make_evidence, cta):
     ("wrong", "message"),
     [
         ({"suspected": np.array([False])}, "decided differently by drawn"),
-        ({"study": np.array([0.5])}, "differ by"),
+        ({"study": np.array([[0.5, 0.5]])}, "differ by"),
         ({"sites": np.full((1, len(SITES)), 0.5)}, "differ by"),
     ],
 )

@@ -67,6 +67,7 @@ def detection(
     sites = dict(findings)
     return Detection(
         study,
+        study,
         bool(findings),
         tuple((*site, sites.get(site, 0.1)) for site in SITES),
         tuple(HeadFinding(*site, p, (10.0, 0.0, 0.0)) for site, p in findings),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from PIL import Image
 
 from lvo.anatomy import Segment, Side
+from lvo.report.artery_map import ARTERY, artery_map_panels
 from lvo.report.key_images import write_key_images
 from lvo.report.panels import MARK, Panel, draw_panel, ring, without_bulky_bone
-from lvo.report.view import HeadView, Mark
+from lvo.report.view import HeadView, Mark, Overlay
 from lvo.study import Status, StudyResult
 
 EVERYWHERE = ((-1000.0, 1000.0), (-1000.0, 1000.0))
@@ -134,3 +136,36 @@ def test_status_colours_cover_every_status() -> None:
     from lvo.report.key_images import _BANNER, _TITLE
 
     assert set(_BANNER) == set(_TITLE) == set(Status)
+
+
+def overlay_of(artery: tuple[float, float, float], clot: tuple[float, float, float]) -> Overlay:
+    """A ball of artery and one of clot, 6 mm in radius, on the detector's grid of 2 mm."""
+    origin, spacing, shape = (-55.0, -49.0, -40.0), 2.0, (48, 56, 56)
+    z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
+
+    def ball(place: tuple[float, float, float]) -> np.ndarray:
+        i, j, k = (np.array(place) - origin) / spacing
+        return (((x - i) ** 2 + (y - j) ** 2 + (z - k) ** 2) * spacing**2 < 36).astype(np.float32)
+
+    return Overlay(ball(artery), ball(clot), origin, spacing)
+
+
+def test_the_artery_map_lies_on_the_scan(make_view: MakeView) -> None:
+    artery, clot = (30.0, 10.0, 20.0), (-28.0, -10.0, 10.0)
+    for panel in artery_map_panels(make_view(), overlay_of(artery, clot), 540):
+        pixels = np.asarray(panel.image).astype(int)
+        outline = np.all(pixels == ARTERY, axis=2)
+        red = pixels[..., 0] - pixels[..., 1:].max(axis=2) > 100
+        for where, place in ((outline, artery), (red, clot)):
+            found = np.argwhere(where).mean(axis=0)[::-1]
+            assert np.abs(found - panel.pixel(place)).max() < 2.0 * panel.pixels_per_mm  # one voxel
+
+
+def test_the_page_with_the_artery_map_comes_with_an_analysis(
+    make_view: MakeView, make_result: MakeResult, tmp_path: Path
+) -> None:
+    marks = (Mark(Segment.M1, Side.LEFT, 0.97, (20.0, -2.0, 17.0)),)
+    view = replace(make_view(marks=marks), overlay=overlay_of((30, 10, 20), (28, -10, 10)))
+    names = write_key_images(make_result("suspected"), view, tmp_path)
+    assert "artery_map.png" in names and (tmp_path / "artery_map.png").is_file()
+    assert "artery_map.png" not in write_key_images(make_result("not_analysed"), view, tmp_path)

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 from rich.console import Console
 
 from lvo.report.text import render
-from lvo.study import Reason, Role, SeriesRecord, StudyResult
+from lvo.report.words import CAUSE, PHASE
+from lvo.study import BolusPhase, BolusReport, CauseName, Reason, Role, SeriesRecord, StudyResult
 
 MakeResult = Callable[..., StudyResult]
 
@@ -51,3 +53,34 @@ def test_headers_cannot_inject_markup(make_result: MakeResult) -> None:
     text = shown(make_result("not_suspected", series=(series,), reasons=(reason,)))
     assert "[red]CTA[/nonsense]" in text
     assert "odd [/bold] text" in text
+
+
+BOLUS = BolusReport(
+    left_ica_hu=312.4,
+    right_ica_hu=None,
+    basilar_hu=290.0,
+    torcula_hu=240.0,
+    phase="late",
+    why="Torcula 240 HU.",
+    cautions=("late-phase",),
+)
+
+
+def test_the_bolus_is_told_in_one_line_and_what_was_not_measured_is_named(make_result: MakeResult) -> None:
+    text = shown(make_result("not_suspected", bolus=BOLUS))
+    assert "Bolus: late phase" in text and "left ICA 312" in text
+    assert "right ICA not measurable" in text
+
+
+def test_a_cause_is_told_with_its_reason_and_nothing_where_there_is_none(make_result: MakeResult) -> None:
+    result = make_result("suspected")
+    assert "Looks like" not in shown(result)
+    (finding,) = result.findings
+    known = finding.model_copy(update={"cause": "high-grade-stenosis", "cause_why": "Only 4 mm are dark."})
+    text = shown(result.model_copy(update={"findings": (known,)}))
+    assert "left M1: Looks like: high-grade stenosis. Only 4 mm are dark." in text
+
+
+def test_every_cause_and_phase_has_its_words() -> None:
+    assert set(CAUSE) == set(get_args(CauseName))
+    assert set(PHASE) == set(get_args(BolusPhase))

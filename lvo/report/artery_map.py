@@ -1,0 +1,76 @@
+"""What the detector saw, laid over the scan: arteries outlined, clot coloured."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from lvo.report.panels import Panel, Plane, Rgb, draw_panel, without_bulky_bone
+from lvo.report.view import HeadView, Overlay
+from lvo.study import FloatArray
+
+Axis = Literal["x", "y", "z"]
+Span = tuple[float, float]
+ARTERY: Rgb = (90, 200, 255)
+CLOT: Rgb = (255, 60, 20)
+_ARTERY_FROM = 0.5
+_CLOT_FROM = 0.15
+_OPAQUE = 0.75
+_DIMMED = 0.6
+_BLUR_REACH = 8.0
+# Head-frame mm: the detector's box, cut below where the skull base would hide what is outlined.
+_ACROSS, _DEPTH, _HEIGHT = (-58.0, 58.0), (-52.0, 64.0), (-42.0, 56.0)
+_AXIAL, _CORONAL = (-8.0, 48.0), (-24.0, 16.0)
+
+
+def artery_map_panels(view: HeadView, overlay: Overlay, width: int) -> list[Panel]:
+    """An axial and a coronal MIP with the artery map outlined and clot coloured, each `width` pixels wide."""
+    drawn = []
+    planes: tuple[tuple[Plane, Axis, Span, Axis, Span], ...] = (
+        ("axial", "z", _AXIAL, "y", _DEPTH),
+        ("coronal", "y", _CORONAL, "z", _HEIGHT),
+    )
+    for plane, axis, (low, high), vertical, down in planes:
+        # Only what is shown is blurred: the whole head would take several times as long.
+        part = view.cut("x", *_ACROSS).cut(vertical, *down)
+        slim = without_bulky_bone(part.cut(axis, low - _BLUR_REACH, high + _BLUR_REACH))
+        middle, thickness, crop = (low + high) / 2, high - low, (_ACROSS, down)
+        panel = draw_panel(
+            slim, plane, centre=middle, thickness=thickness, width=width, crop=crop, projection="maximum"
+        )
+        _lay_over(panel, overlay)
+        drawn.append(panel)
+    return drawn
+
+
+def _lay_over(panel: Panel, overlay: Overlay) -> None:
+    """Outline the arteries and colour the clot in a panel, in place."""
+    artery, clot = (_projected(panel, a, overlay) for a in (overlay.arteries, overlay.clot))
+    pixels = np.asarray(panel.image).astype(np.float32) * _DIMMED
+    inside = artery >= _ARTERY_FROM
+    outline = inside & ~ndimage.binary_erosion(inside, iterations=max(1, panel.image.width // 270))
+    pixels[outline] = ARTERY
+    share = np.where(clot >= _CLOT_FROM, np.clip(clot, 0, 1) * _OPAQUE, 0)[..., None]
+    pixels = pixels * (1 - share) + np.array(CLOT, np.float32) * share
+    panel.image.paste(Image.fromarray(pixels.astype(np.uint8)))
+
+
+def _projected(panel: Panel, values: FloatArray, overlay: Overlay) -> FloatArray:
+    """The largest value along the line of sight in the panel's slab, in the panel's pixels."""
+    dimension = 0 if panel.plane == "axial" else 1
+    first = overlay.origin[2 if panel.plane == "axial" else 1]
+    at = first + overlay.spacing * np.arange(values.shape[dimension])
+    held = np.flatnonzero((at >= panel.slab[0]) & (at <= panel.slab[1]))
+    flat = np.take(values, held, axis=dimension).max(axis=dimension)
+    x0, y0, z0 = overlay.origin
+    top = y0 if panel.plane == "axial" else -(z0 + overlay.spacing * (values.shape[0] - 1))
+    if panel.plane == "coronal":
+        flat = flat[::-1]
+    step = 1 / (panel.pixels_per_mm * overlay.spacing)
+    offset = ((panel.corner[1] - top) / overlay.spacing, (panel.corner[0] - x0) / overlay.spacing)
+    size = (panel.image.height, panel.image.width)
+    found: FloatArray = ndimage.affine_transform(flat, [step, step], offset, size, order=1, cval=0.0)
+    return found
