@@ -1,7 +1,7 @@
 """The nouns everyone shares.
 
-Coordinates are DICOM patient LPS in mm. Arrays are ``(z, y, x)``. An affine maps an array index ``(k, j, i)`` (same
-order as the array's axes) to an LPS point ``(x, y, z)``: ``lps = affine @ (k, j, i, 1)``.
+Coordinates are DICOM patient LPS in mm. Arrays are ``(z, y, x)``. An affine maps an array index
+``(k, j, i)``, in the order of the axes, to an LPS point ``(x, y, z)``: ``lps = affine @ (k, j, i, 1)``.
 """
 
 from __future__ import annotations

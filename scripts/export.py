@@ -1,9 +1,9 @@
 """Export a trained network to ONNX and safetensors, without making a release of it.
 
-``scripts/export.py --run runs/detector --network configs/train/detector.yaml --pose models/lao-cta/models
---out OUT``
+``scripts/export.py --run runs/model-cpu/cpu-whole --network configs/train/network/cpu-whole.yaml
+--pose models/lao-cta/models --out OUT``
 
-``scripts/release.py`` does this too, and then trains the reader, calibrates and seals.
+``scripts/make_model.py`` does this too, and then trains the reader, calibrates and seals.
 """
 
 from __future__ import annotations

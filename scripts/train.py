@@ -1,4 +1,6 @@
-"""Train the detector: ``scripts/train.py --config configs/train/detector.yaml [--resume] [--out DIR]``.
+"""One run of the network: ``scripts/train.py --config configs/train/network/gpu.yaml [--resume]``.
+
+``scripts/make_model.py`` does this too, with all that comes before and after.
 
 Several processes: ``torchrun --nproc-per-node 2 scripts/train.py --config ...``. Ctrl-C, SIGTERM and the
 time limit end the run with a checkpoint, from which ``--resume`` goes on. Exit code 0 also then; 2 for
@@ -13,7 +15,8 @@ import sys
 from pathlib import Path
 
 from lvo.errors import LvoError, UsageError
-from lvo.training.run import make_patients, run
+from lvo.training.config import read_config
+from lvo.training.run import RunConfig, make_patients, run
 
 
 def main() -> int:
@@ -27,9 +30,11 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
+        config = read_config(arguments.config, RunConfig)
         if arguments.make_patients:
-            print(f"{make_patients(arguments.config, arguments.make_patients)} patients made")
-        outcome = run(arguments.config, arguments.out, resume=arguments.resume)
+            print(f"{make_patients(config.data, arguments.make_patients)} patients made")
+        out = arguments.out or Path("runs") / arguments.config.stem
+        outcome = run(config, out, resume=arguments.resume)
     except LvoError as fault:
         print(f"{fault.code}: {fault.message}", file=sys.stderr)
         return 2 if isinstance(fault, UsageError) else 1

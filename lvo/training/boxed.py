@@ -130,7 +130,7 @@ def _sites(rng: np.random.Generator, config: DataConfig, count: int) -> tuple[Si
 
 def _shares(config: DataConfig) -> npt.NDArray[np.float64]:
     share = np.array(list(config.presets.values()), dtype=np.float64)
-    return share / share.sum()
+    return np.asarray(share / share.sum())
 
 
 @functools.lru_cache(maxsize=4)

@@ -109,6 +109,11 @@ def latest(run: Path) -> Path:
     return found[-1]
 
 
+def step_of(checkpoint: Path) -> int:
+    """Steps done at a checkpoint, by its name."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
 def load(checkpoint: Path, trained: Trained, *, rank: int = 0) -> tuple[int, dict[str, Any] | None]:
     """Put a checkpoint's state into ``trained``.
 

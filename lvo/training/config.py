@@ -37,7 +37,10 @@ class LoopConfig(StrictModel):
     ema_decay: float = Field(default=0.999, ge=0, lt=1, description="0 keeps no running average.")
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto",
+        description="auto: bf16 on CUDA, fp32 on a CPU, where bf16 can be 18 times slower.",
+    )
     channels_last_3d: bool = False
     compile: bool = Field(default=False, description="Compile the network with torch.compile.")
     threads: int = Field(default=1, gt=0, description="Threads of the training process; not the workers'.")

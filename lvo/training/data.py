@@ -28,7 +28,7 @@ from lvo.detector.torch_network import PRIOR_STEP
 from lvo.errors import ConfigInvalid, PathNotFound
 from lvo.phantom.patient import Patient
 from lvo.phantom.vessels.labels import OTHER_ARTERY, SITE_INDEX, VEIN
-from lvo.training.boxed import CLOT, DataConfig, draw_case, image_family, vessels_in_box
+from lvo.training.boxed import CLOT, LIT, MISSING, DataConfig, draw_case, image_family, vessels_in_box
 
 Arrays = dict[str, npt.NDArray[Any]]
 Item = dict[str, torch.Tensor]
@@ -272,8 +272,9 @@ def _part(item: Arrays, rng: np.random.Generator, size: tuple[int, int]) -> None
     """Leave a part of a view, at its full width because left is compared with right."""
     state, whole = item["state"], item["state"].shape[:2]
     chance = rng.random()
-    wanted = (state & CLOT) > 0 if chance < 0.5 else state > 0
-    places = np.argwhere(wanted if wanted.any() else state > 0)
+    artery = (state & (LIT | MISSING | CLOT)) > 0
+    wanted = (state & CLOT) > 0 if chance < 0.5 else artery
+    places = np.argwhere(wanted if wanted.any() else artery)
     if chance < 0.85 and len(places):
         centre = places[rng.integers(len(places))][:2] + rng.integers(-5, 6, 2)
     else:

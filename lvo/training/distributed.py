@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 
 from lvo.errors import DeviceUnavailable
+
+_PATIENCE = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,21 @@ class Process:
         dist.all_reduce(shared, op=dist.ReduceOp.MAX)
         return tuple(bool(f) for f in shared.tolist())
 
+    def first_only(self, work: Callable[[], object]) -> None:
+        """Do something in the first process while the others wait, for days if need be (a collective call).
+
+        A fault of the first process is raised there only; the launcher then ends the others.
+        """
+        if self.world == 1:
+            work()
+            return
+        # Waiting with NCCL would keep the GPUs busy, and its watchdog would end it.
+        group = dist.new_group(backend="gloo", timeout=_PATIENCE)
+        if self.is_first:
+            work()
+        dist.barrier(group=group)
+        dist.destroy_process_group(group)
+
     def gather(self, thing: Any) -> list[Any]:
         """Collect the same thing of every process, in order of rank (a collective call)."""
         if self.world == 1:
@@ -47,6 +65,9 @@ class Process:
 @contextmanager
 def joined(device: Literal["auto", "cpu", "cuda"]) -> Iterator[Process]:
     """Join the processes that ``torchrun`` started; alone, just choose the device.
+
+    Within another ``joined`` its processes stay joined: under ``torchrun`` a group that was left cannot be
+    made a second time.
 
     Raises
     ------
@@ -61,8 +82,8 @@ def joined(device: Literal["auto", "cpu", "cuda"]) -> Iterator[Process]:
     if kind == "cuda":
         target = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(target)
-    if world == 1:
-        yield Process(0, 1, target)
+    if world == 1 or dist.is_initialized():
+        yield Process(rank, world, target)
         return
     dist.init_process_group("nccl" if kind == "cuda" else "gloo")
     try:

@@ -111,7 +111,8 @@ class _Run:
         network = network_factory().to(process.device)
         if config.channels_last_3d:
             network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        scaler = torch.amp.GradScaler(process.device.type, enabled=config.precision == "fp16")
+        self.precision = _precision(config, process)
+        scaler = torch.amp.GradScaler(process.device.type, enabled=self.precision == "fp16")
         average = RunningAverage(network, config.ema_decay)
         self.trained = checkpoint.Trained(network, average, make_optimiser(network, config), scaler)
         seed_everything(derived_seed(config.seed, process.rank))
@@ -174,7 +175,7 @@ class _Run:
         return model.train()
 
     def _amp(self) -> AbstractContextManager[Any]:
-        wanted = self.config.precision
+        wanted = self.precision
         return torch.autocast(self.process.device.type, dtype=_DTYPES[wanted], enabled=wanted != "fp32")
 
     def _step(self, model: nn.Module, batches: Iterator[Batch], step: int) -> dict[str, float]:
@@ -245,6 +246,12 @@ class _Run:
 
     def _log(self, start: int) -> AbstractContextManager[MetricsLog | None]:
         return MetricsLog(self.out, start=start) if self.process.is_first else nullcontext()
+
+
+def _precision(config: LoopConfig, process: Process) -> str:
+    if config.precision == "auto":
+        return "bf16" if process.device.type == "cuda" else "fp32"
+    return config.precision
 
 
 def _line(figures: Mapping[str, float]) -> str:

@@ -33,7 +33,10 @@ def compute_loss(
     artery = state != _NO_ARTERY
     inside = states.movedim(1, -1)[artery].T[None]
     weight = states.new_tensor(_STATE_WEIGHT)
-    state_entropy, state_dice = _entropy_and_dice(inside, state[artery][None], weight, first=0)
+    if bool(artery.any()):
+        state_entropy, state_dice = _entropy_and_dice(inside, state[artery][None], weight, first=0)
+    else:  # a part of the box without arteries teaches nothing of their lumen
+        state_entropy = state_dice = inside.sum()
     loss = entropy + vessel_dice + state_entropy + state_dice
     parts = {
         "entropy": entropy,

@@ -226,18 +226,19 @@ def _store_parity(out: Path, config: ReaderConfig) -> None:
     detector = load_detector(out, "cpu")
     # One patient of each head; the heads lie `per_head` files apart.
     files = sorted(pool_of(config.patients).glob("[0-9]*.npz"))[:: config.patients.per_head]
-    kept: list[tuple[npt.NDArray[np.int16], npt.NDArray[np.int16], bool, Detection]] = []
+    seen: list[tuple[npt.NDArray[np.int16], npt.NDArray[np.int16], bool, Detection]] = []
     for n, path in enumerate(files[:PARITY_CANDIDATES]):
         cta, ncct = _parity_input(path)
         has = n % 2 == 0
         answer = detector.detect(cta.astype(np.float32), ncct.astype(np.float32) if has else None)
-        # At the threshold the last bits would decide, and they differ between devices.
-        clear = answer.doubt not in ("equivocal", "strange")
-        alike = [h for _, _, h, a in kept if a.suspected == answer.suspected]
-        if clear and len(alike) < PARITY_CASES // 2 and alike.count(has) < (PARITY_CASES // 2 + 1) // 2:
-            kept.append((cta, ncct, has, answer))
-        if len(kept) == PARITY_CASES:
-            break
+        seen.append((cta, ncct, has, answer))
+    # Near a threshold the last bits would decide, and they differ between devices: the farthest first.
+    seen.sort(key=lambda case: -_distance(case[3], detector.bundle.metadata))
+    kept: list[tuple[npt.NDArray[np.int16], npt.NDArray[np.int16], bool, Detection]] = []
+    for case in seen:
+        alike = [has for _, _, has, a in kept if a.suspected == case[3].suspected]
+        if len(alike) < PARITY_CASES // 2 and alike.count(case[2]) < (PARITY_CASES // 2 + 1) // 2:
+            kept.append(case)
     np.savez_compressed(
         out / "parity" / "cases.npz",
         cta=np.stack([cta for cta, _, _, _ in kept]),
@@ -247,6 +248,12 @@ def _store_parity(out: Path, config: ReaderConfig) -> None:
         sites=np.array([[p for _, _, p in a.segments] for *_, a in kept]),
         suspected=np.array([a.suspected for *_, a in kept]),
     )
+
+
+def _distance(answer: Detection, metadata: Metadata) -> float:
+    """Log odds between an answer and the threshold that decided it."""
+    both = Answer(np.empty(0), answer.probability, answer.thrombectomy)
+    return abs(margin(both, metadata))
 
 
 def _parity_input(path: Path) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:

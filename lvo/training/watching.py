@@ -27,7 +27,8 @@ class Watching:
         that have it.
     rows : (outputs, batch) to small tensors with one row per case, kept over the validation set.
     summary : those rows, of all processes together, to figures.
-    pictures : (outputs, batch) of the first validation batch to pictures (channels, rows, columns).
+    pictures : (outputs, batch) to pictures (channels, rows, columns); asked for batch by batch of the
+        validation set until there are any.
     """
 
     metrics: Callable[[Any, Batch], dict[str, float]] | None = None
@@ -80,11 +81,11 @@ def validate(
     Returns
     -------
     figures : of all processes' cases together.
-    pictures : of the first batch of the first process; empty elsewhere.
+    pictures : of the first batch of the first process that gives any; empty elsewhere.
     """
     means, kept = Means(), []
     pictures: dict[str, Tensor] = {}
-    for number, batch in enumerate(batches):
+    for batch in batches:
         with amp():
             outputs = network(batch)
             loss, figures = loss_fn(outputs, batch)
@@ -92,7 +93,7 @@ def validate(
         means.add({"loss": float(loss), **figures, **more})
         if watching.rows is not None:
             kept.append({k: v.detach().cpu() for k, v in watching.rows(outputs, batch).items()})
-        if number == 0 and process.is_first and watching.pictures is not None:
+        if not pictures and process.is_first and watching.pictures is not None:
             pictures = {k: v.detach().cpu() for k, v in watching.pictures(outputs, batch).items()}
     together = process.gather((means, kept))
     total = Means()
