@@ -21,6 +21,7 @@ from lvo.errors import BundleInvalid, InternalFault, LvoError, UsageError
 
 if TYPE_CHECKING:
     from lvo.anatomy import Segment, Side
+    from lvo.phantom.study import Sampler
     from lvo.study import StudyResult
 
 FAULT, USAGE, NOT_ANALYSED = 1, 2, 3
@@ -156,16 +157,27 @@ def phantom(
     ] = None,
     phases: Annotated[int, typer.Option(min=1, max=4, help="Phases of the CTA, 8 s apart.")] = 1,
     device: Annotated[str, typer.Option(help="Where to draw: cpu, or cuda.")] = "cpu",
+    head: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="NIFTI|DIR", help="A real head CT, with --tree; may be repeated."),
+    ] = None,
+    tree: Annotated[
+        Path | None,
+        typer.Option(metavar="NIFTI", help="A real angiogram without background for the arteries."),
+    ] = None,
 ) -> None:
     """Write synthetic code-stroke studies as DICOM, with their truth."""
     with _plain_errors():
+        if bool(head) != bool(tree):
+            raise UsageError("--head and --tree go together.")
         places = tuple(parse_occlusion(text) for text in occlusion or ())
         try:
             from lvo.phantom.benchmark import studies_of
             from lvo.phantom.config import load_config
             from lvo.phantom.flow.clot import SegmentAbsent
             from lvo.phantom.head.atlas import AtlasMissing
-            from lvo.phantom.patient import Order
+            from lvo.phantom.patient import Order, sample_case
+            from lvo.phantom.real.sources import AnatomyUnusable
             from lvo.phantom.study import write_studies
         except ModuleNotFoundError as error:
             raise UsageError(
@@ -174,8 +186,9 @@ def phantom(
         order = Order(sites=places or None, matrix=matrix, slices=slices, phases=phases)
         studies = studies_of(preset, count=count, first=first, seed=seed, order=order)
         try:
-            write_studies(out, studies, load_config(preset), truth=truth, device=device)
-        except AtlasMissing as error:
+            sample = _composer(head, tree) if head and tree else sample_case
+            write_studies(out, studies, load_config(preset), truth=truth, device=device, sample=sample)
+        except (AtlasMissing, AnatomyUnusable) as error:
             raise UsageError(str(error)) from error
         except SegmentAbsent as error:
             raise UsageError(f"{error}; take another --seed or --occlusion") from error
@@ -245,6 +258,16 @@ def main() -> None:
 
 
 # --------------------------------------------------------------------------- parts
+
+
+def _composer(heads: list[Path], tree: Path) -> Sampler:
+    """What draws patients of real anatomy, as `lvo.phantom.patient.sample_case` draws others."""
+    from lvo.detector.bundle import default_path
+    from lvo.imaging.head_frame import HeadFramer
+    from lvo.phantom.real import compose
+
+    sources = compose.load_sources(tuple(heads), tree, HeadFramer(default_path() / "models" / "pose.onnx"))
+    return lambda seed, config, order: compose.sample_case(seed, config, order, sources)
 
 
 @contextmanager

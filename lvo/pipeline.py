@@ -135,6 +135,7 @@ def _detect(
         status=Status.SUSPECTED if detection.suspected else Status.NOT_SUSPECTED,
         probability=detection.probability,
         thrombectomy_probability=detection.thrombectomy,
+        intended_use=detector.bundle.intended_use,
         findings=findings,
         segments=tuple(
             SegmentProbability(segment=segment, side=side, probability=p)

@@ -95,6 +95,7 @@ class Bundle:
     name: str = "test"
     version: str = "0"
     digest: str = "0" * 64
+    intended_use: str = "tests"
 
 
 @dataclass

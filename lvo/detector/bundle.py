@@ -106,6 +106,11 @@ class Bundle:
         return self.metadata.version
 
     @property
+    def intended_use(self) -> str:
+        """What it may be used for, and what it was trained on, in words."""
+        return self.metadata.intended_use
+
+    @property
     def pose_path(self) -> Path:
         """The head-pose network."""
         return self.path / "models" / "pose.onnx"

@@ -77,6 +77,7 @@ def answered(stored: StudyResult, detection: Detection, detector: Detector, cloc
             "segments": () if refused else sites,
             "reasons": (*(r for r in stored.reasons if r.code not in DOUBT_CODES), *doubt),
             "model": model_ref(detector),
+            "intended_use": detector.bundle.intended_use,
             "timings_s": clock.rounded(),
             "key_images": (),
             "alert": None,

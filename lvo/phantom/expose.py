@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from lvo.phantom.head.individual import draw_head
 from lvo.phantom.image import Lattice
 from lvo.phantom.patient import Case
+from lvo.phantom.real.head import draw_any
 from lvo.phantom.scanner.artefacts import artefact_maps
 from lvo.phantom.scanner.kernels import Steps
 from lvo.phantom.scanner.metal import metal_streaks
@@ -43,7 +43,7 @@ def expose(
     pose, beam = (scan.ncct_pose, scan.ncct_beam) if plain else (scan.pose, scan.beam)
     coarse, shape = scan.beam_lattice(_COARSE_MM)
     body = Lattice(np.linalg.inv(pose) @ coarse, shape)
-    low = draw_head(patient.head, body.affine, body.shape, hu.device, draft=True).hu
+    low = draw_any(patient.head, body.affine, body.shape, hu.device, draft=True).hu
     scale_calcium(low, exposure.kvp)
     if scan.table is not None:
         add_table(low, coarse, scan.table)

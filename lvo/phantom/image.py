@@ -14,9 +14,9 @@ from torch.nn import functional
 from lvo.phantom.disease.lesions import draw_lesions
 from lvo.phantom.flow.bolus import Bolus
 from lvo.phantom.head.canvas import Canvas, Where
-from lvo.phantom.head.individual import draw_head
 from lvo.phantom.paint import Painted, label_of, paint, paint_balls
 from lvo.phantom.patient import Patient
+from lvo.phantom.real.head import draw_any
 from lvo.phantom.scanner.metal import draw_metal
 from lvo.phantom.scanner.xray import scale_calcium
 from lvo.phantom.vessels.tree import Branch
@@ -147,7 +147,7 @@ def draw_tissue(
     head : the patient's head as it has been drawn on this lattice, and where that is; it is drawn on.
     """
     place = lattice.affine, lattice.shape, device
-    canvas = head[0] if head else draw_head(patient.head, *place)
+    canvas = head[0] if head else draw_any(patient.head, *place)
     if patient.lesions:
         draw_lesions(patient.lesions, head[1] if head else patient.head.where(*place), canvas)
     _clear(patient, lattice, canvas, device)

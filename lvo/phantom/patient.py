@@ -123,13 +123,18 @@ class Case:
 
 
 def sample_case(
-    seed: int, config: PhantomConfig, order: Order | None = None, head: Head | None = None
+    seed: int,
+    config: PhantomConfig,
+    order: Order | None = None,
+    head: Head | None = None,
+    arteries: Tree | None = None,
 ) -> Case:
     """Draw a patient and a scan; the same seed, configuration and order give the same.
 
     Parameters
     ----------
     head : of another patient, that this one shall have too; None draws its own.
+    arteries : before disease, in the head's canonical coordinates; None draws them.
 
     Raises
     ------
@@ -147,7 +152,13 @@ def sample_case(
         config = config.changed(*changes)
     scan = _scan(seed, config, order)
     patient = sample_patient(
-        seed, config, sites=order.sites, collateral=order.collateral, kvp=scan.kvp, head=head
+        seed,
+        config,
+        sites=order.sites,
+        collateral=order.collateral,
+        kvp=scan.kvp,
+        head=head,
+        arteries=arteries,
     )
     return Case(patient, scan, seed)
 
@@ -160,6 +171,7 @@ def sample_patient(
     collateral: int | None = None,
     kvp: float = 100.0,
     head: Head | None = None,
+    arteries: Tree | None = None,
 ) -> Patient:
     """Draw a patient.
 
@@ -168,6 +180,7 @@ def sample_patient(
     sites : to occlude; None draws them, an empty sequence leaves all arteries open.
     kvp : tube voltage, on which the contrast depends.
     head : of a patient as old, that this one shall have; None draws it.
+    arteries : that this one shall have, in the head's canonical coordinates; None draws them.
 
     Raises
     ------
@@ -178,7 +191,7 @@ def sample_patient(
     age = _age(case, config.case)
     head = head or sample_head(_rng(seed, _HEAD), config.head, age)
     age = head.age
-    canonical = draw_arteries(seed, config, age)
+    canonical = arteries or draw_arteries(seed, config, age)
     arteries = canonical.mapped(head.warp)
     veins = sample_veins(_rng(seed, _VEINS), config.veins).mapped(head.warp)
     disease = sample_disease(arteries, age, _rng(seed, _DISEASE), config.mimics)
@@ -196,6 +209,11 @@ def sample_patient(
 def draw_arteries(seed: int, config: PhantomConfig, age: float) -> Tree:
     """A patient's arteries before disease, in canonical coordinates."""
     return sample_arteries(_rng(seed, _ANATOMY), config.arteries, age)
+
+
+def patient_age(seed: int, config: PhantomConfig) -> float:
+    """Years that a patient is drawn to have, whatever head is given."""
+    return _age(_rng(seed, _CASE), config.case)
 
 
 def _lesions(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -39,6 +39,7 @@ TISSUE_MM = 1.0
 """Head-frame step of the lattice on which tissue is drawn: finer is slower, and the kernel blurs it away."""
 _AGENT = "IOMEPROL 400"
 _PHASE_S = 8.0
+Sampler = Callable[[int, PhantomConfig, Order], Case]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,12 +180,14 @@ def write_studies(
     *,
     truth: bool = False,
     device: str = "cpu",
+    sample: Sampler = sample_case,
 ) -> None:
     """Write ``out/<name>/`` for each (name, seed, order), and ``out/truth.csv``.
 
     Parameters
     ----------
     truth : also write ``out/<name>/truth/``: labels, clots and territories as NIfTI, centrelines, pose.
+    sample : draws a patient in a scanner from seed, configuration and order.
 
     Raises
     ------
@@ -197,7 +200,7 @@ def write_studies(
         table = csv.DictWriter(file, TRUTH_COLUMNS)
         table.writeheader()
         for name, seed, order in studies:
-            case = sample_case(seed, config, order)
+            case = sample(seed, config, order)
             write_study(out / name, case, ncct=order.ncct, phases=order.phases, device=device)
             if truth:
                 write_truth(out / name / "truth", case)
