@@ -1,4 +1,4 @@
-"""Do ONNX Runtime and torch give the same answers? On every kept head box.
+"""Do ONNX Runtime and torch give the same answers? On every kept head box, or on a pool of training patients.
 
 ``parity.py --boxes DIR --model BUNDLE --out parity.json [--devices torch-cpu cuda cuda-bf16]``
 
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from lvo.detector import load_detector
@@ -68,7 +69,11 @@ def main() -> int:
 
 
 def boxes(folder: Path) -> Iterator[tuple[str, Box]]:
-    """Name and box of every study that came to the detector."""
+    """Name and box of every study that came to the detector; of a pool, every second one with its NCCT."""
+    for n, path in enumerate(sorted(folder.glob("[0-9]*.npz"))):
+        with np.load(path, allow_pickle=False) as item:
+            cta, plain = item["cta"].astype(np.float32), item["ncct"].astype(np.float32)
+        yield path.stem, Box(cta, plain.repeat(2, 0).repeat(2, 1).repeat(2, 2) if n % 2 else None)
     for study in finished(folder):
         if (box := read_box(study)) is not None:
             yield study.name, box

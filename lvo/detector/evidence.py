@@ -95,7 +95,8 @@ def locate(evidence: Evidence, site: int) -> Point:
     The centre of the clot evidence around its peak on the vessel; where there is none, of the missing
     lumen; failing both, of the vessel itself.
     """
-    near = ndimage.maximum_filter(evidence.vessel[1 + site], 3)
+    # Beside an artery the state of the lumen is nobody's question: only where one runs is it asked.
+    near = ndimage.maximum_filter(evidence.vessel[1 + site], 3) * evidence.arteries
     for state, least in ((evidence.clot, 0.05), (evidence.missing, 0.2), (np.ones_like(near), -1.0)):
         field = ndimage.gaussian_filter(near * state, 0.7)
         if field.max() > least * 0.5:

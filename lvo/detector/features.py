@@ -30,9 +30,11 @@ def site_features(evidence: Evidence) -> npt.NDArray[np.float32]:
     amount = flat @ states
     share = amount / (mass[:, None] + 3)
     near = _spread(sites).reshape(len(SITES), -1)
-    level = _weighted_level(hu, evidence.lit.ravel() * evidence.arteries.ravel())
+    arteries = evidence.arteries.ravel()
+    level = _weighted_level(hu, evidence.lit.ravel() * arteries)
     bright = (flat @ hu) / (mass + 3) / level
-    tops = [_strongest(near * states[:, k], n) for k, n in ((2, 4), (2, 20), (1, 20))]
+    # Beside an artery the state of the lumen is nobody's question, and what is said of it is arbitrary.
+    tops = [_strongest(near * (states[:, k] * arteries), n) for k, n in ((2, 4), (2, 20), (1, 20))]
     lowest = np.array([_lit_floor(s, hu) for s in flat]) / level
     columns = [np.log1p(mass), *np.log1p(amount).T, *share.T, bright, *tops, lowest]
     vein = _weighted_level(hu, evidence.vessel[-1].ravel()) / level

@@ -42,7 +42,11 @@ class Parity(Record):
         return Parity(
             backend=self.backend,
             studies=self.studies + 1,
-            study_difference=max(self.study_difference, abs(reference.probability - other.probability)),
+            study_difference=max(
+                self.study_difference,
+                abs(reference.probability - other.probability),
+                abs(reference.thrombectomy - other.thrombectomy),
+            ),
             site_difference=max(self.site_difference, *sites),
             position_difference_mm=max([self.position_difference_mm, *moved]),
             decisions=self.decisions + decided,
