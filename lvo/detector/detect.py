@@ -128,7 +128,7 @@ class Detector:
         seen = Evidence.from_network(self.network(inputs), cta)
         if not self.bundle.metadata.mirrored_view:
             return seen
-        flipped = {k: np.ascontiguousarray(v[..., ::-1]) for k, v in inputs.items()}
+        flipped = inputs | {k: np.ascontiguousarray(inputs[k][..., ::-1]) for k in ("cta", "ncct")}
         return seen.averaged(Evidence.from_network(self.network(flipped), cta[..., ::-1]))
 
     def check_parity(self) -> float:
