@@ -214,6 +214,12 @@ class CheckpointInvalid(LvoError):
     code = "checkpoint-invalid"
 
 
+class PhantomScoringFailed(LvoError):
+    """Scoring of the phantoms stopped; run the command again to go on."""
+
+    code = "phantom-scoring-failed"
+
+
 class TrainingDiverged(LvoError):
     """The loss is no longer a number; resume from the last checkpoint with a lower learning rate."""
 

@@ -15,16 +15,10 @@ from pathlib import Path
 from pydantic import Field
 
 from lvo.detector.bundle import load_bundle
-from lvo.errors import LvoError
+from lvo.errors import PhantomScoringFailed
 from lvo.training.config import StrictModel
 
 log = logging.getLogger(__name__)
-
-
-class ScoringFailed(LvoError):
-    """Scoring of the phantoms stopped; run the command again to go on."""
-
-    code = "scoring-failed"
 
 
 class ScoreConfig(StrictModel):
@@ -49,7 +43,7 @@ def score(config: ScoreConfig, model: Path, work: Path, scripts: Path, processes
 
     Raises
     ------
-    ScoringFailed
+    PhantomScoringFailed
         A script ended with an error; what it said is on the terminal.
     """
     out = work / f"scores-{load_bundle(model).digest[:12]}"
@@ -74,4 +68,4 @@ def score(config: ScoreConfig, model: Path, work: Path, scripts: Path, processes
 
 def _run(command: list[str]) -> None:
     if subprocess.run(command, check=False).returncode:
-        raise ScoringFailed(f"({Path(command[1]).name})")
+        raise PhantomScoringFailed(f"({Path(command[1]).name})")

@@ -48,7 +48,7 @@ class Stub(Detector):
 
 @pytest.fixture
 def detector() -> Detector:
-    bundle: Any = SimpleNamespace(name="toy", version="1", digest="d1")
+    bundle: Any = SimpleNamespace(name="toy", version="1", digest="d1", intended_use="tests")
     network: Any = SimpleNamespace(name="onnxruntime-cpu")
     reader: Any = None
     return Stub(bundle, network, reader)
