@@ -24,6 +24,8 @@ PARITY_TOLERANCE = {"fp32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}
 Doubt = Literal["none", "equivocal", "unusual", "strange"]
 
 
+_BESIDE = 1 / 3
+"""Share of the likeliest site's probability that a further finding has at least."""
 DEVICES = ("auto", "cpu", "torch-cpu", "cuda", "cuda-bf16", "cuda-fp16")
 """What `load_detector` may be asked for."""
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -162,13 +164,14 @@ def suspicious_sites(answer: Answer, metadata: Metadata) -> tuple[int, ...]:
 
     A study is suspected from the study's own probabilities, of any occlusion or of one for which
     thrombectomy is established. It then has at least one finding, its likeliest site; others are listed
-    from their segment's threshold.
+    from their segment's threshold, if they are not far less likely: what is listed first is read first.
     """
     if margin(answer, metadata) < 0:
         return ()
     first = int(np.argmax(answer.sites))
     least = [metadata.site_thresholds.get(segment, 1.0) for segment, _ in SITES]
-    return tuple(i for i, p in enumerate(answer.sites) if i == first or p >= least[i])
+    beside = _BESIDE * answer.sites[first]
+    return tuple(i for i, p in enumerate(answer.sites) if i == first or p >= max(least[i], beside))
 
 
 def doubt_of(answer: Answer, novelty: float, metadata: Metadata) -> Doubt:
