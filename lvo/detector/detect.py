@@ -15,7 +15,7 @@ from lvo.detector.cause import Cause, cause_of
 from lvo.detector.evidence import EVIDENCE_GRID, Evidence, locate, network_input
 from lvo.detector.features import site_features
 from lvo.detector.reader import Answer, Reader, calibrated, load_reader
-from lvo.errors import BundleInvalid, DeviceUnavailable
+from lvo.errors import BundleInvalid, DeviceUnavailable, InternalFault
 from lvo.imaging.resample import Grid
 from lvo.study import FloatArray, Point
 
@@ -100,11 +100,18 @@ class Detector:
         Parameters
         ----------
         cta, ncct : float32 HU on HEAD_BOX, shape (96, 112, 112); the NCCT may be missing.
+
+        Raises
+        ------
+        InternalFault
+            A probability is no number: compared with a threshold it would read as a negative.
         """
         metadata = self.bundle.metadata
         evidence = self.look(cta, ncct)
         features = site_features(evidence)
         answer = calibrated(self.reader.logits(features), metadata)
+        if not np.isfinite([answer.study, answer.thrombectomy, *answer.sites]).all():
+            raise InternalFault("(the network's answer is not a number)")
         chosen = suspicious_sites(answer, metadata)
         sites = answer.sites
         findings = tuple(

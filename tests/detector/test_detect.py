@@ -9,7 +9,7 @@ from lvo.detector import Detector, load_detector
 from lvo.detector.bundle import load_bundle, seal
 from lvo.detector.detect import doubt_of, suspicious_sites
 from lvo.detector.reader import Answer, load_reader
-from lvo.errors import BundleInvalid, DeviceUnavailable
+from lvo.errors import BundleInvalid, DeviceUnavailable, InternalFault
 from lvo.imaging.resample import HEAD_BOX
 
 LEFT, RIGHT = SITES.index((Segment.M1, Side.LEFT)), SITES.index((Segment.M1, Side.RIGHT))
@@ -135,6 +135,13 @@ def test_the_mirrored_view_is_brought_back_before_it_is_read(build, make_evidenc
     finding = looking.detect(marked).findings[0]
     assert finding.side is Side.LEFT and finding.position[0] == pytest.approx(CLOT[0][0], abs=2)
     assert len(looking.detect(marked).findings) == 1
+
+
+def test_an_answer_that_is_no_number_is_a_fault_and_no_negative(build, make_evidence, cta):
+    detector = build(make_evidence())
+    detector.network.out = np.full_like(detector.network.out, np.nan)
+    with pytest.raises(InternalFault, match="not a number"):
+        detector.detect(cta)
 
 
 def store_case(detector, cta, **wrong):
