@@ -25,20 +25,15 @@ from lvo.errors import (
     LvoError,
     NoArterialContrast,
     NoSuitableSeries,
-    NotAHead,
     NotAnalysable,
     PathNotFound,
-    PoseFailed,
 )
-from lvo.imaging.acceptance import check_contrast, check_coverage, check_gaps
+from lvo.imaging.box import HeadBoxes, boxes_of, check_pose
 from lvo.imaging.head_frame import HeadFramer
-from lvo.imaging.quality import check_metal, check_motion
-from lvo.imaging.resample import to_head
 from lvo.report.folder import clear_output, prepare_output, write_result
 from lvo.report.key_images import write_key_images
 from lvo.report.view import Mark
 from lvo.study import (
-    FloatArray,
     HeadPose,
     ModelRef,
     Reason,
@@ -84,48 +79,40 @@ def analyse(study: Study, detector: Detector) -> Analysis:
 
     with clock.stage("pose"):
         pose = _framer(detector.bundle.pose_path)(volume)
-    if not pose.accepted:
-        reasons.append(_pose_reason(pose))
-        return Analysis(_not_analysed(study, reasons, clock, model=model, pose=pose))
+    if refused := check_pose(pose):
+        return Analysis(_not_analysed(study, [*reasons, *refused], clock, model=model, pose=pose))
 
     if study.cta is None:
         scene = Scene(volume, pose, "NCCT")
         return Analysis(_not_analysed(study, reasons, clock, model=model, pose=pose), scene)
-    with clock.stage("resample"):
-        box = to_head(study.cta, pose)
-    with clock.stage("acceptance"):
-        reasons += (*check_coverage(study.cta, pose), *check_gaps(study.cta, pose))
-        reasons += check_motion(study.cta, pose)
-        reasons += (*check_metal(study.cta, pose, box), *check_contrast(box))
+    boxes = boxes_of(study, study.cta, pose, clock)
+    reasons += boxes.reasons
     if _rejected(reasons):
         scene = Scene(study.cta, pose, "CTA")
         return Analysis(_not_analysed(study, reasons, clock, model=model, pose=pose), scene)
-    return _detect(study, study.cta, box, pose, reasons, detector, clock)
+    return _detect(study, study.cta, boxes, pose, reasons, detector, clock)
 
 
 def _detect(
     study: Study,
     cta: Volume,
-    box: FloatArray,
+    boxes: HeadBoxes,
     pose: HeadPose,
     reasons: list[Reason],
     detector: Detector,
     clock: Clock,
 ) -> Analysis:
-    """Ask the detector and bring its answer back to the patient; ``box`` is the CTA in the head box."""
-    with clock.stage("resample"):
-        ncct_box, caution = _plain_box(study, cta, pose)
+    """Ask the detector and bring its answer back to the patient."""
     with clock.stage("network"):
-        detection = detector.detect(box, ncct_box)
+        detection = detector.detect(boxes.cta, boxes.ncct)
     with clock.stage("decision"):
         doubt = doubts(detection)
         if _rejected(doubt):
-            told = [*reasons, *caution, *doubt]
-            refused = _not_analysed(study, told, clock, model=_model_ref(detector), pose=pose)
+            refused = _not_analysed(study, [*reasons, *doubt], clock, model=_model_ref(detector), pose=pose)
             return Analysis(refused, Scene(cta, pose, "CTA"))
-        bolus, timing = bolus_of(detection, cta, pose, box)
+        bolus, timing = bolus_of(detection, cta, pose, boxes.cta)
         known = {reason.code for reason in reasons}
-        caution = (*caution, *doubt, *(reason for reason in timing if reason.code not in known))
+        caution = (*doubt, *(reason for reason in timing if reason.code not in known))
         findings = findings_of(detection, cta, pose, bolus)
         marks = tuple(Mark(f.segment, f.side, f.probability, f.position) for f in detection.findings)
     result = StudyResult(
@@ -225,22 +212,6 @@ def _missing_cta(study: Study) -> tuple[Reason, ...]:
     if unused or study.ncct is None:
         return (_rejection(NoSuitableSeries(" ".join(unused))),)
     return (_rejection(NoArterialContrast("No series with arterial contrast was found.")),)
-
-
-def _pose_reason(pose: HeadPose) -> Reason:
-    """No head at all, or a head whose position is not sure."""
-    return _rejection(NotAHead() if pose.support == 0.0 else PoseFailed())
-
-
-def _plain_box(study: Study, cta: Volume, pose: HeadPose) -> tuple[FloatArray | None, tuple[Reason, ...]]:
-    """The NCCT under the CTA's pose, if both were scanned in one frame of reference."""
-    if study.ncct is None:
-        return None, ()
-    uids = {v.stack.frame_of_reference_uid for v in (cta, study.ncct) if v.stack is not None}
-    if len(uids) != 1 or "" in uids:
-        message = "The non-contrast CT has another frame of reference than the CTA and was left out."
-        return None, (Reason(code="ncct-frame-differs", message=message, kind="caution"),)
-    return to_head(study.ncct, pose), ()
 
 
 def _not_analysed(

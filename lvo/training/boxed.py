@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,13 +36,14 @@ _PSF_MM = 0.5
 """Blur with which vessels are drawn; the kernel's comes on top."""
 _PLAIN_DRAWN_MM = (0.7, 0.7, 0.7)
 """Standard deviation of the blur of averaging to the NCCT's 2 mm and moving it."""
-_FOCUS: tuple[Segment, ...] = (
-    Segment.ICA_INTRACRANIAL,
-    Segment.ICA_TERMINUS,
-    Segment.M1,
-    Segment.M2,
-    Segment.BASILAR,
-)
+_SHARES: dict[Segment, float] = {segment: 0.025 for segment in Segment} | {
+    Segment.ICA_INTRACRANIAL: 0.165,
+    Segment.ICA_TERMINUS: 0.165,
+    Segment.M1: 0.165,
+    Segment.M2: 0.165,
+    Segment.BASILAR: 0.165,
+}
+"""Most occlusions are those for which thrombectomy is established; the rest must be known all the same."""
 
 
 class PoseError(BaseModel):
@@ -69,7 +71,7 @@ class DataConfig(BaseModel):
     device : that images patients: ``cpu`` or ``cuda``.
     occluded : share of patients with an occlusion.
     several : share of the occluded with a second one elsewhere.
-    focus : share of occlusions in one of the segments for which thrombectomy is established.
+    segments : relative shares of the segments among the occlusions; one that is left out has none.
     presets : of the phantom, names or YAML files, each with its share of the patients.
     strata : share of the patients with a variant or mimic made sure of, where the preset lists any.
     pose : how far off the box may be placed.
@@ -88,7 +90,7 @@ class DataConfig(BaseModel):
     first_seed: int = 1_000_000
     occluded: float = Field(default=0.75, ge=0, le=1)
     several: float = Field(default=0.08, ge=0, le=1)
-    focus: float = Field(default=0.7, ge=0, le=1)
+    segments: dict[Segment, float] = _SHARES
     presets: dict[str, float] = {"training": 1.0}
     strata: float = Field(default=0.0, ge=0, le=1)
     pose: PoseError = PoseError()
@@ -105,7 +107,7 @@ def draw_case(seed: int, config: DataConfig, head: Head | None = None) -> Case:
     head : of another patient, that this one shall have too.
     """
     rng = np.random.default_rng([seed, 11])
-    preset = _preset(list(config.presets)[int(rng.choice(len(config.presets), p=_shares(config)))])
+    preset = _preset(list(config.presets)[int(rng.choice(len(config.presets), p=_shares(config.presets)))])
     strata: tuple[str, ...] = ()
     if preset.strata and rng.random() < config.strata:
         strata = (list(preset.strata)[int(rng.integers(len(preset.strata)))],)
@@ -120,16 +122,14 @@ def draw_case(seed: int, config: DataConfig, head: Head | None = None) -> Case:
 
 def _sites(rng: np.random.Generator, config: DataConfig, count: int) -> tuple[Site, ...]:
     """Places to occlude, each another."""
-    found: dict[Site, None] = {}
-    while len(found) < count:
-        pool = _FOCUS if rng.random() < config.focus else tuple(Segment)
-        segment = pool[int(rng.integers(len(pool)))]
-        found[segment.sides[int(rng.integers(len(segment.sides)))], segment] = None
-    return tuple(found)
+    sites: list[Site] = [(side, segment) for segment in config.segments for side in segment.sides]
+    share = _shares({site: config.segments[site[1]] / len(site[1].sides) for site in sites})
+    chosen = rng.choice(len(sites), size=min(count, int((share > 0).sum())), replace=False, p=share)
+    return tuple(sites[int(n)] for n in chosen)
 
 
-def _shares(config: DataConfig) -> npt.NDArray[np.float64]:
-    share = np.array(list(config.presets.values()), dtype=np.float64)
+def _shares(weights: Mapping[Any, float]) -> npt.NDArray[np.float64]:
+    share = np.array(list(weights.values()), dtype=np.float64)
     return np.asarray(share / share.sum())
 
 

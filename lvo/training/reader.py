@@ -161,34 +161,51 @@ def out_of_fold(readings: Readings, config: ReaderConfig) -> F32:
     return out
 
 
-def train_reader(readings: Readings, config: ReaderConfig, seed: int = 0) -> dict[str, F32]:
+def train_reader(readings: Readings, config: ReaderConfig) -> dict[str, F32]:
+    """Fit the perceptrons to patients of whom all is known; returns the tensors of ``reader.safetensors``."""
+    truth = np.concatenate([readings.sites, study_truth(readings.sites)], axis=1)
+    return train_perceptrons(readings.features, truth, np.ones(len(truth)), config)
+
+
+def train_perceptrons(
+    features: F32, truth: F32, share: npt.NDArray[np.float64], config: ReaderConfig
+) -> dict[str, F32]:
     """Fit the perceptrons; returns the tensors of ``reader.safetensors``.
 
     Every patient is also shown mirrored.
+
+    Parameters
+    ----------
+    features : (n, sites, FEATURES)
+    truth : (n, sites + STUDY_ANSWERS), 1 or 0; what is -1 is not known and trains nothing.
+    share : (n,) how often each patient is shown, relative to the others.
     """
-    both = np.concatenate([readings.features, readings.features[:, MIRROR]])
-    truth = np.concatenate([readings.sites, readings.sites[:, MIRROR]])
+    turned = np.concatenate([MIRROR, len(SITES) + np.arange(STUDY_ANSWERS)])
+    both = np.concatenate([features, features[:, MIRROR]])
     mean, spread = both.mean(axis=0), both.std(axis=0) + 1e-3
     x = torch.from_numpy(np.clip((both - mean) / spread, -CLIP, CLIP).astype(np.float32))
-    y = torch.from_numpy(np.concatenate([truth, study_truth(truth)], axis=1).astype(np.float32))
+    y = torch.from_numpy(np.concatenate([truth, truth[:, turned]]).astype(np.float32))
     tensors: dict[str, F32] = {"mean": mean.astype(np.float32), "spread": spread.astype(np.float32)}
     for member in range(config.members):
-        torch.manual_seed(seed + member)
-        tensors |= {f"{member}.{name}": value for name, value in _fit(x, y, config).tensors().items()}
+        torch.manual_seed(member)
+        net = _fit(x, y, torch.from_numpy(np.tile(share, 2)), config)
+        tensors |= {f"{member}.{name}": value for name, value in net.tensors().items()}
     return tensors
 
 
-def _fit(x: torch.Tensor, y: torch.Tensor, config: ReaderConfig) -> SiteReader:
+def _fit(x: torch.Tensor, y: torch.Tensor, share: torch.Tensor, config: ReaderConfig) -> SiteReader:
     net = SiteReader(config)
     optimiser = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     steps = config.epochs * max(1, len(x) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.lr * 2, total_steps=steps)
-    weight = torch.ones(y.shape[1])
-    weight[-STUDY_ANSWERS:] = _STUDY_WEIGHT
+    weight = (y >= 0).float()
+    weight[:, -STUDY_ANSWERS:] *= _STUDY_WEIGHT
     net.train()
     for _ in range(steps):
-        pick = torch.randint(len(x), (_BATCH,))
-        loss = nn.functional.binary_cross_entropy_with_logits(net(x[pick]), y[pick], weight=weight)
+        pick = torch.multinomial(share, _BATCH, replacement=True)
+        loss = nn.functional.binary_cross_entropy_with_logits(
+            net(x[pick]), y[pick].clamp(min=0), weight=weight[pick]
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

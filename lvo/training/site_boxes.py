@@ -18,10 +18,9 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from lvo.dicom import read_study
-from lvo.errors import LvoError, NotAHead, PoseFailed
-from lvo.imaging.acceptance import check_contrast, check_coverage, check_gaps
+from lvo.errors import LvoError
+from lvo.imaging.box import boxes_of, check_pose
 from lvo.imaging.head_frame import HeadFramer
-from lvo.imaging.quality import check_metal, check_motion
 from lvo.imaging.resample import HEAD_BOX, points_to_head, to_head
 from lvo.study import FloatArray, HeadPose, Study, Volume
 from lvo.training.site_manifest import SiteOcclusion, SiteStudy
@@ -55,16 +54,13 @@ def box_of(study: Study, framer: HeadFramer) -> Box | tuple[str, ...]:
     if cta is None or refused:
         return refused or ("no-suitable-series",)
     pose = framer(cta)
-    if not pose.accepted:
-        return (NotAHead.code if pose.support == 0.0 else PoseFailed.code,)
-    box = to_head(cta, pose)
-    reasons = (
-        *check_coverage(cta, pose), *check_gaps(cta, pose), *check_motion(cta, pose),
-        *check_metal(cta, pose, box), *check_contrast(box),
-    )  # fmt: skip
-    if refused := tuple(r.code for r in reasons if r.kind == "rejection"):
-        return refused
-    return Box(_whole(box), _plain_box(study, cta, pose), pose)
+    if unsure := check_pose(pose):
+        return tuple(r.code for r in unsure)
+    boxes = boxes_of(study, cta, pose)
+    if boxes.rejected:
+        return tuple(r.code for r in boxes.reasons if r.kind == "rejection")
+    plain = None if boxes.ncct is None else _whole(_blocks(boxes.ncct).mean(axis=(1, 3, 5)))
+    return Box(_whole(boxes.cta), plain, pose)
 
 
 def read_box(study: SiteStudy, framer: HeadFramer, kept: Path, pose_model: str) -> Box | tuple[str, ...]:
@@ -121,16 +117,6 @@ def _read_mask(path: Path) -> Volume:
     affine[:3, :3], affine[:3, 3] = direction[:, ::-1], image.GetOrigin()
     array = (sitk.GetArrayFromImage(image) > 0).astype(np.float32)
     return Volume(array, affine)
-
-
-def _plain_box(study: Study, cta: Volume, pose: HeadPose) -> npt.NDArray[np.int16] | None:
-    """The NCCT at 2 mm, if both were scanned in one frame of reference."""
-    if study.ncct is None:
-        return None
-    uids = {v.stack.frame_of_reference_uid for v in (cta, study.ncct) if v.stack is not None}
-    if len(uids) != 1 or "" in uids:
-        return None
-    return _whole(_blocks(to_head(study.ncct, pose)).mean(axis=(1, 3, 5)))
 
 
 def _blocks(a: FloatArray) -> FloatArray:

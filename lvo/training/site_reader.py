@@ -6,21 +6,17 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
 
 from lvo.anatomy import SITES, Segment
 from lvo.detector.bundle import Calibration, Metadata
-from lvo.detector.evidence import MIRROR
-from lvo.detector.reader import CLIP, STUDY_ANSWERS, Reader, calibrated, reader_from
-from lvo.training.reader import ReaderConfig, Readings, SiteReader, fit_platt, study_truth
+from lvo.detector.reader import STUDY_ANSWERS, Reader, calibrated, reader_from
+from lvo.training.reader import ReaderConfig, Readings, fit_platt, study_truth, train_perceptrons
 from lvo.training.release import with_thresholds
 from lvo.training.site_data import SiteReadings
 
 F32 = npt.NDArray[np.float32]
 Tensors = dict[str, F32]
 Probabilities = npt.NDArray[np.float64]
-_BATCH, _STUDY_WEIGHT = 32, 4.0
 _MOST = 10.0
 """Times a phantom that a study of the site weighs at most."""
 
@@ -56,37 +52,7 @@ def train_mixed(
     truth = np.concatenate([known, site.truth[chosen]])
     count = int(chosen.sum())
     share = np.repeat([1.0, min(_MOST, len(known) / max(1, count))], [len(known), count])
-    turned = np.concatenate([MIRROR, len(SITES) + np.arange(STUDY_ANSWERS)])
-    both = np.concatenate([features, features[:, MIRROR]])
-    mean, spread = both.mean(axis=0), both.std(axis=0) + 1e-3
-    x = torch.from_numpy(np.clip((both - mean) / spread, -CLIP, CLIP).astype(np.float32))
-    y = torch.from_numpy(np.concatenate([truth, truth[:, turned]]).astype(np.float32))
-    tensors: Tensors = {"mean": mean.astype(np.float32), "spread": spread.astype(np.float32)}
-    for member in range(config.members):
-        torch.manual_seed(member)
-        net = _fit(x, y, torch.from_numpy(np.tile(share, 2)), config)
-        tensors |= {f"{member}.{name}": value for name, value in net.tensors().items()}
-    return tensors
-
-
-def _fit(x: torch.Tensor, y: torch.Tensor, share: torch.Tensor, config: ReaderConfig) -> SiteReader:
-    net = SiteReader(config)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    steps = config.epochs * max(1, len(x) // _BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.lr * 2, total_steps=steps)
-    weight = (y >= 0).float()
-    weight[:, -STUDY_ANSWERS:] *= _STUDY_WEIGHT
-    net.train()
-    for _ in range(steps):
-        pick = torch.multinomial(share, _BATCH, replacement=True)
-        loss = nn.functional.binary_cross_entropy_with_logits(
-            net(x[pick]), y[pick].clamp(min=0), weight=weight[pick]
-        )
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    return net.eval()
+    return train_perceptrons(features, truth, share, config)
 
 
 def calibrate(

@@ -14,8 +14,9 @@ pytest.importorskip("monai", reason="training needs monai: install the 'train' e
 import torch
 from torch.nn import functional
 
+from lvo.anatomy import Segment
 from lvo.detector.bundle import NetworkConfig
-from lvo.detector.evidence import EVIDENCE_GRID
+from lvo.detector.evidence import EVIDENCE_GRID, STATE_CHANNELS, VESSEL_CLASSES
 from lvo.detector.torch_network import make_network
 from lvo.errors import ConfigInvalid
 from lvo.phantom.config import load_config
@@ -24,7 +25,17 @@ from lvo.phantom.head.individual import sample_head
 from lvo.phantom.patient import Case, Order, sample_case
 from lvo.phantom.scanner.motion import Motion
 from lvo.training import data
-from lvo.training.boxed import CLOT, LIT, DataConfig, PoseError, image_family, image_in_box, place_head
+from lvo.training.boxed import (
+    CLOT,
+    LIT,
+    DataConfig,
+    PoseError,
+    draw_case,
+    image_family,
+    image_in_box,
+    place_head,
+)
+from lvo.training.losses import compute_loss
 from lvo.training.pose_data import prepare
 
 needs_atlas = pytest.mark.skipif(atlas_path() is None, reason=f"synthetic heads need {SPM_RUNTIME}")
@@ -54,6 +65,28 @@ def test_labels_lie_on_the_arteries(case: Case, moves: bool) -> None:
     here = along_arteries(item, (0, 0, 0))
     for shift in ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)):
         assert here > along_arteries(item, shift) + 10
+
+
+@needs_atlas
+def test_only_the_segments_that_are_asked_for_are_occluded() -> None:
+    config = CONFIG.model_copy(
+        update={"occluded": 1.0, "several": 0.5, "segments": {Segment.M2: 2, Segment.BASILAR: 1}}
+    )
+    found = [o.segment for seed in range(8) for o in draw_case(seed, config).patient.occlusions]
+    assert set(found) == {Segment.M2, Segment.BASILAR}
+    assert len(found) > 8
+
+
+def test_dark_lumen_weighs_more_than_lit() -> None:
+    vessel = torch.zeros((1, 4, 4, 4), dtype=torch.int64)
+    vessel[0, 0] = 9
+    outputs = torch.zeros(1, VESSEL_CLASSES + STATE_CHANNELS, 4, 4, 4)
+    outputs[:, 0] = 2.0  # "no vessel" everywhere: right of most voxels, wrong of the artery
+    lit, clot = (
+        compute_loss(outputs, {"vessel": vessel, "state": (vessel > 0) * bit})[1]["entropy"]
+        for bit in (LIT, CLOT)
+    )
+    assert clot > 1.1 * lit
 
 
 @needs_atlas
