@@ -112,6 +112,32 @@ def test_what_is_real_stays_and_the_rest_is_joined_to_it(traced):
     assert {"M4", "A3", "P3", "PComA", "AComA", "SCA"} <= {b.structure for b in tree.branches}
 
 
+def test_a_trunk_that_the_angiogram_loses_goes_on(traced):
+    """Else a patient without an occlusion would lack all that the trunk feeds, and look occluded."""
+    phantom = sample_arteries(np.random.default_rng(2), TreeRanges.model_validate(PLAIN), 60.0)
+    n = traced.find("M2i", Side.LEFT)
+    whole = traced.branches[n]
+    cut = replace(
+        whole, points=whole.points[: len(whole.points) // 3], radius=whole.radius[: len(whole.points) // 3]
+    )
+    gone = {n}  # and all that leaves it further on
+    for number, b in enumerate(traced.branches):
+        if b.parent in gone:
+            gone.add(number)
+    kept = [k for k in range(len(traced.branches)) if k not in gone - {n}]
+    place = {k: new for new, k in enumerate(kept)}
+    shortened = [cut if k == n else traced.branches[k] for k in kept]
+    renumbered = tuple(replace(b, parent=place.get(b.parent, -1)) for b in shortened)
+    tree = compose.completed(replace(traced, branches=renumbered), phantom)
+    again = tree.branches[tree.find("M2i", Side.LEFT)]
+    assert np.allclose(again.points[: len(cut.points)], cut.points)
+    assert again.length > 0.8 * whole.length
+    assert np.linalg.norm(np.diff(again.points, axis=0), axis=1).max() < 1.5
+    assert any("M2i left from" in word for word in tree.variants)
+    beyond = np.concatenate([b.points for b in tree.branches if b.structure == "M3" and b.side is Side.LEFT])
+    assert np.linalg.norm(beyond - again.points[-1], axis=1).min() < 10
+
+
 def test_an_occluded_m1_is_dark_beyond_and_bright_before(sources):
     site = (Side.LEFT, Segment.M1)
     config = PhantomConfig(version="test").changed({"occlusions": {"clots": {"partial": 0.0}}})

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from lvo.anatomy import Side
 from lvo.phantom.real.branches import RealTree
 from lvo.phantom.real.grafts import GROUP, Forest, Growing, bent, bent_from, tapered, unit
+from lvo.phantom.real.lost import BEND_MM, LEAST_POINTS, lost_trunks, short_trunks
 from lvo.phantom.vessels.tree import Branch, Tree
 from lvo.phantom.vessels.variants import BOTH
 
@@ -27,8 +28,8 @@ _BY_PARENT = frozenset({"lenticulostriate", "PComA", "AComA"})
 _CLAIM_MM, _TURN_MM, _BESIDE_MM, _REACH_MM = 45.0, 8.0, 5.0, 30.0
 """How far off a leaf its continuation may be (the nearest come first); what turning round counts;
 within how many mm a phantom's branch is the same as a real one; how far off the real tree one may begin."""
-_BEND_MM, _NECK_BEND_MM = 12.0, 35.0
-_LEAST_POINTS, _TAPER_MM = 8, 15.0
+_NECK_BEND_MM = 35.0
+_TAPER_MM = 15.0
 _PER_BRANCH = 4
 
 
@@ -57,7 +58,7 @@ def completed(real: RealTree, phantom: Tree) -> Tree:
         _free_vertebral(state, around, side)
         words.append(f"V4 {side} from the phantom")
     _open_into_basilar(state)
-    words += _lost_trunks(state, around)
+    words += lost_trunks(state, around) + short_trunks(state, around)
     _phantom_rest(state, real, around)
     return Tree(tuple(state.branches), ("composed of real arteries", *words))
 
@@ -75,12 +76,12 @@ def _splice(state: Growing, real: RealTree, around: Tree, names: tuple[str, str]
     line, wide = np.concatenate([d.points for d in drawn]), np.concatenate([d.radius for d in drawn])
     cut = int(np.argmin(np.linalg.norm(line - first.points[0], axis=1)))
     border = len(drawn[0].points)
-    cut = max(cut, _LEAST_POINTS)
+    cut = max(cut, LEAST_POINTS)
     line = bent(line[: cut + 1], first.points[0], _NECK_BEND_MM)
     wide = tapered(wide[: cut + 1], float(first.radius[:6].mean()), backwards=True)
     at_parent = drawn[0].parent_point
     parent = state.index.get(drawn[0].parent, -1)
-    if own[0] is not None or cut <= border + _LEAST_POINTS:
+    if own[0] is not None or cut <= border + LEAST_POINTS:
         lower = [(line, wide)] + ([(own[0].points[1:], own[0].radius[1:])] if own[0] is not None else [])
         upper = [(own[1].points, own[1].radius)] if own[1] is not None else []
     else:
@@ -104,7 +105,7 @@ def _free_vertebral(state: Growing, around: Tree, side: Side) -> None:
         b = around.branches[around.find(name, side)]
         points = b.points if name == "VA" else bent(b.points, basilar.points[0], _NECK_BEND_MM)
         if name == "V4":
-            points = bent_from(points, state.branches[parent].points[-1], _BEND_MM)
+            points = bent_from(points, state.branches[parent].points[-1], BEND_MM)
         at = b.parent_point if name == "VA" else len(state.branches[parent].points) - 1
         parent = state.add(replace(b, points=points, parent=parent, parent_point=at, joins=-1))
 
@@ -114,7 +115,7 @@ def _open_into_basilar(state: Growing) -> None:
     basilar = state.of("BA", Side.MIDLINE)
     for side in BOTH:
         n = state.of("V4", side)
-        points = bent(state.branches[n].points, state.branches[basilar].points[0], _BEND_MM)
+        points = bent(state.branches[n].points, state.branches[basilar].points[0], BEND_MM)
         state.branches[n] = replace(state.branches[n], points=points, joins=basilar, join_point=0)
 
 
@@ -129,22 +130,6 @@ def _real_rest(state: Growing, real: RealTree) -> None:
         if parent >= 0:  # counted from the end: what was spliced on came before
             at += len(state.branches[parent].points) - len(real.branches[b.parent].points)
         place[number] = state.add(replace(b, parent=parent, parent_point=at, joins=-1))
-
-
-def _lost_trunks(state: Growing, around: Tree) -> list[str]:
-    """Trunks that the angiogram does not show, from the phantom; in words."""
-    words = []
-    for name in ("A1", "A2", "P1", "P2"):
-        for side in BOTH:
-            if state.of(name, side) < 0:
-                b = around.branches[around.find(name, side)]
-                parent = state.of(around.branches[b.parent].name, side)
-                start = state.branches[parent].points[-1]
-                points = bent_from(b.points, start, _BEND_MM)
-                at = len(state.branches[parent].points) - 1
-                state.add(replace(b, points=points, parent=parent, parent_point=at))
-                words.append(f"{name} {side} from the phantom")
-    return words
 
 
 # ----------------------------------------------------------------------------- what the real tree feeds
@@ -201,7 +186,7 @@ def _claims(state: Growing, around: Tree, dropped: set[int]) -> dict[int, tuple[
             way = np.gradient(b.points, axis=0)
             turn = 1 - (way @ ahead) / np.maximum(np.linalg.norm(way, axis=1), 1e-9)
             cost = np.linalg.norm(b.points - up.points[-1], axis=1) + _TURN_MM * turn
-            k = int(np.argmin(cost[:-_LEAST_POINTS])) if len(cost) > 2 * _LEAST_POINTS else 0
+            k = int(np.argmin(cost[:-LEAST_POINTS])) if len(cost) > 2 * LEAST_POINTS else 0
             if cost[k] < _CLAIM_MM and _later(b.structure, up.structure):
                 options.append((float(cost[k]), leaf, n, k))
     found: dict[int, tuple[int, int]] = {}
@@ -232,7 +217,7 @@ def _at_end(b: Branch, parent: Branch) -> bool:
 def _attach(state: Growing, number: int, b: Branch, parent: int, at: int, cut: int) -> None:
     """Put a phantom's branch from a point on onto a branch of the tree."""
     up = state.branches[parent]
-    points = bent_from(b.points[cut:], up.points[at], _BEND_MM)
+    points = bent_from(b.points[cut:], up.points[at], BEND_MM)
     radius = b.radius[cut:] * min(
         1.0, float(up.radius[max(at - 3, 0) : at + 1].mean()) / float(b.radius[cut])
     )
@@ -286,7 +271,7 @@ def _beside(state: Growing, number: int, b: Branch, forest: Forest) -> None:
     gap, near = found[0].query(b.points)
     same = np.flatnonzero(gap < _BESIDE_MM)
     cut = int(same[-1]) if len(same) else int(np.argmin(gap))
-    if gap[cut] > _REACH_MM or len(b.points) - cut < _LEAST_POINTS:
+    if gap[cut] > _REACH_MM or len(b.points) - cut < LEAST_POINTS:
         return
     parent, at = int(found[1][near[cut]]), int(found[2][near[cut]])
     if at >= len(state.branches[parent].points) - 1 - _PER_BRANCH:
