@@ -53,7 +53,7 @@ class ReaderConfig(BaseModel):
     folds: int = 5
     members: int = 6
     hidden: int = 64
-    epochs: int = 12
+    epochs: int = 8
     lr: float = 3e-3
     weight_decay: float = 0.1
     dropout: float = 0.25
