@@ -22,8 +22,6 @@ from lvo.study import FloatArray, Point
 PARITY_TOLERANCE = {"fp32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}
 """Largest difference of any probability from the bundle's stored answers, by precision."""
 Doubt = Literal["none", "equivocal", "unusual", "strange"]
-
-
 _BESIDE = 1 / 3
 """Share of the likeliest site's probability that a further finding has at least."""
 DEVICES = ("auto", "cpu", "torch-cpu", "cuda", "cuda-bf16", "cuda-fp16")

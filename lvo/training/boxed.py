@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional
@@ -90,7 +90,7 @@ class DataConfig(BaseModel):
     first_seed: int = 1_000_000
     occluded: float = Field(default=0.75, ge=0, le=1)
     several: float = Field(default=0.08, ge=0, le=1)
-    segments: dict[Segment, float] = _SHARES
+    segments: dict[Segment, PositiveFloat] = Field(default=_SHARES, min_length=1)
     presets: dict[str, float] = {"training": 1.0}
     strata: float = Field(default=0.0, ge=0, le=1)
     pose: PoseError = PoseError()
@@ -124,7 +124,7 @@ def _sites(rng: np.random.Generator, config: DataConfig, count: int) -> tuple[Si
     """Places to occlude, each another."""
     sites: list[Site] = [(side, segment) for segment in config.segments for side in segment.sides]
     share = _shares({site: config.segments[site[1]] / len(site[1].sides) for site in sites})
-    chosen = rng.choice(len(sites), size=min(count, int((share > 0).sum())), replace=False, p=share)
+    chosen = rng.choice(len(sites), size=min(count, len(sites)), replace=False, p=share)
     return tuple(sites[int(n)] for n in chosen)
 
 

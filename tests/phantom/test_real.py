@@ -24,7 +24,7 @@ from lvo.phantom.real.head import tissue_of
 from lvo.phantom.real.lumen import find_lumen
 from lvo.phantom.real.sources import AnatomyUnusable, pose_of, read_head, read_nifti
 from lvo.phantom.vessels.arteries import sample_arteries
-from lvo.phantom.vessels.tree import Tree
+from lvo.phantom.vessels.tree import Branch, Tree
 from lvo.phantom.vessels.variants import TreeRanges
 from lvo.study import HeadPose, Volume
 
@@ -112,14 +112,17 @@ def test_what_is_real_stays_and_the_rest_is_joined_to_it(traced):
     assert {"M4", "A3", "P3", "PComA", "AComA", "SCA"} <= {b.structure for b in tree.branches}
 
 
-def test_a_trunk_that_the_angiogram_loses_goes_on(traced):
-    """Else a patient without an occlusion would lack all that the trunk feeds, and look occluded."""
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_trunk_that_the_angiogram_loses_goes_on(traced, goes_on):
+    """Else a patient without an occlusion would lack all that the trunk feeds, and look occluded.
+
+    Where a real branch goes on with it, nothing is lost.
+    """
     phantom = sample_arteries(np.random.default_rng(2), TreeRanges.model_validate(PLAIN), 60.0)
     n = traced.find("M2i", Side.LEFT)
     whole = traced.branches[n]
-    cut = replace(
-        whole, points=whole.points[: len(whole.points) // 3], radius=whole.radius[: len(whole.points) // 3]
-    )
+    third = len(whole.points) // 3
+    cut = replace(whole, points=whole.points[:third], radius=whole.radius[:third])
     gone = {n}  # and all that leaves it further on
     for number, b in enumerate(traced.branches):
         if b.parent in gone:
@@ -128,7 +131,15 @@ def test_a_trunk_that_the_angiogram_loses_goes_on(traced):
     place = {k: new for new, k in enumerate(kept)}
     shortened = [cut if k == n else traced.branches[k] for k in kept]
     renumbered = tuple(replace(b, parent=place.get(b.parent, -1)) for b in shortened)
-    tree = compose.completed(replace(traced, branches=renumbered), phantom)
+    rest = Branch(
+        "rest", "M2", Side.LEFT, whole.points[third - 1 :], whole.radius[third - 1 :], place[n], third - 1
+    )
+    tree = compose.completed(
+        replace(traced, branches=(*renumbered, rest) if goes_on else renumbered), phantom
+    )
+    if goes_on:
+        assert not any("M2i left" in word for word in tree.variants)
+        return
     again = tree.branches[tree.find("M2i", Side.LEFT)]
     assert np.allclose(again.points[: len(cut.points)], cut.points)
     assert again.length > 0.8 * whole.length

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("monai", reason="training needs monai: install the 'train' extra")
 
 import torch
+from pydantic import ValidationError
 from torch.nn import functional
 
 from lvo.anatomy import Segment
@@ -74,6 +75,9 @@ def test_only_the_segments_that_are_asked_for_are_occluded() -> None:
     found = [o.segment for seed in range(8) for o in draw_case(seed, config).patient.occlusions]
     assert set(found) == {Segment.M2, Segment.BASILAR}
     assert len(found) > 8
+    for nothing in ({}, {Segment.M2: 0}):
+        with pytest.raises(ValidationError):
+            DataConfig(segments=nothing)
 
 
 @needs_atlas

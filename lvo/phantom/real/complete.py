@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lvo.anatomy import Side
 from lvo.phantom.real.branches import RealTree
-from lvo.phantom.real.grafts import GROUP, Forest, Growing, bent, bent_from, tapered, unit
+from lvo.phantom.real.grafts import GROUP, Forest, Growing, at_end, bent, bent_from, tapered, unit
 from lvo.phantom.real.lost import BEND_MM, LEAST_POINTS, lost_trunks, short_trunks
 from lvo.phantom.vessels.tree import Branch, Tree
 from lvo.phantom.vessels.variants import BOTH
@@ -30,7 +30,6 @@ _CLAIM_MM, _TURN_MM, _BESIDE_MM, _REACH_MM = 45.0, 8.0, 5.0, 30.0
 within how many mm a phantom's branch is the same as a real one; how far off the real tree one may begin."""
 _NECK_BEND_MM = 35.0
 _TAPER_MM = 15.0
-_PER_BRANCH = 4
 
 
 def completed(real: RealTree, phantom: Tree) -> Tree:
@@ -173,7 +172,9 @@ def _claims(state: Growing, around: Tree, dropped: set[int]) -> dict[int, tuple[
 
     A leaf that nothing goes on from would look like an occlusion: it tapers.
     """
-    ends = {b.parent for b in state.branches if b.parent >= 0 and _at_end(b, state.branches[b.parent])}
+    ends = {
+        b.parent for b in state.branches if b.parent >= 0 and at_end(b.parent_point, state.branches[b.parent])
+    }
     leaves = [n for n, b in enumerate(state.branches) if b.structure in _LEAVES and n not in ends]
     options = []
     for leaf in leaves:
@@ -208,10 +209,6 @@ def _claims(state: Growing, around: Tree, dropped: set[int]) -> dict[int, tuple[
 def _later(one: str, other: str) -> bool:
     """Whether blood may come from `other` to `one`: M4 after M2."""
     return one[0] != other[0] or one[1:] >= other[1:]
-
-
-def _at_end(b: Branch, parent: Branch) -> bool:
-    return b.parent_point >= len(parent.points) - 1 - _PER_BRANCH
 
 
 def _attach(state: Growing, number: int, b: Branch, parent: int, at: int, cut: int) -> None:
@@ -274,6 +271,6 @@ def _beside(state: Growing, number: int, b: Branch, forest: Forest) -> None:
     if gap[cut] > _REACH_MM or len(b.points) - cut < LEAST_POINTS:
         return
     parent, at = int(found[1][near[cut]]), int(found[2][near[cut]])
-    if at >= len(state.branches[parent].points) - 1 - _PER_BRANCH:
+    if at_end(at, state.branches[parent]):
         at = len(state.branches[parent].points) - 1
     _attach(state, number, b, parent, max(at, 1), cut)

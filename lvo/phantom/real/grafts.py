@@ -15,6 +15,7 @@ from lvo.phantom.vessels.variants import BOTH
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 Key = tuple[str, Side]
+_END_POINTS = 4
 GROUP: dict[str, str] = {
     "M1": "MCA", "M2": "MCA", "M3": "MCA", "M4": "MCA", "A1": "ACA", "A2": "ACA", "A3": "ACA",
     "P1": "PCA", "P2": "PCA", "P3": "PCA", "BA": "hind", "V4": "hind", "SCA": "hind", "AICA": "hind",
@@ -77,6 +78,11 @@ class Forest:
                 for key, rows in found.items()
             }
         )
+
+
+def at_end(point: int, b: Branch) -> bool:
+    """Whether one of a branch's points is as good as its last: what leaves there goes on with it."""
+    return point >= len(b.points) - 1 - _END_POINTS
 
 
 def bent(points: Array, end: Array, reach_mm: float) -> Array:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lvo.phantom.real.grafts import Growing, bent_from
+from lvo.phantom.real.grafts import Growing, at_end, bent_from
 from lvo.phantom.vessels.tree import Tree
 from lvo.phantom.vessels.variants import BOTH
 
@@ -43,8 +43,10 @@ def short_trunks(state: Growing, around: Tree) -> list[str]:
     for name in _SHORTENED:
         for side in BOTH:
             n = state.of(name, side)
-            if n < 0:
-                continue
+            if n < 0 or any(
+                b.parent == n and at_end(b.parent_point, state.branches[n]) for b in state.branches
+            ):
+                continue  # none, or a real branch goes on with it
             own, drawn = state.branches[n], around.branches[around.find(name, side)]
             cut = int(np.argmin(np.linalg.norm(drawn.points - own.points[-1], axis=1)))
             if drawn.length - drawn.arc[cut] < _SHORT_MM or len(drawn.points) - cut <= LEAST_POINTS:
