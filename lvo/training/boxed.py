@@ -70,7 +70,9 @@ class DataConfig(BaseModel):
         veins, disease, bolus and scan of its own.
     device : that images patients: ``cpu`` or ``cuda``.
     occluded : share of patients with an occlusion.
-    several : share of the occluded with a second one elsewhere.
+    several : share of the occluded with further ones elsewhere.
+    most : occlusions that these have at most; every number from two on is as likely. A clot is a few voxels
+        of a box, so patients with many teach the network more of them in the same time.
     segments : relative shares of the segments among the occlusions; one that is left out has none.
     presets : of the phantom, names or YAML files, each with its share of the patients.
     strata : share of the patients with a variant or mimic made sure of, where the preset lists any.
@@ -90,6 +92,7 @@ class DataConfig(BaseModel):
     first_seed: int = 1_000_000
     occluded: float = Field(default=0.75, ge=0, le=1)
     several: float = Field(default=0.08, ge=0, le=1)
+    most: int = Field(default=2, ge=2)
     segments: dict[Segment, PositiveFloat] = Field(default=_SHARES, min_length=1)
     presets: dict[str, float] = {"training": 1.0}
     strata: float = Field(default=0.0, ge=0, le=1)
@@ -113,11 +116,14 @@ def draw_case(seed: int, config: DataConfig, head: Head | None = None) -> Case:
         strata = (list(preset.strata)[int(rng.integers(len(preset.strata)))],)
     sites: tuple[Site, ...] = ()
     if rng.random() < config.occluded:
-        sites = _sites(rng, config, 1 + int(rng.random() < config.several))
-    try:
-        return sample_case(seed, preset, Order(sites=sites, strata=strata), head)
-    except ValueError:  # this patient lacks that segment
-        return sample_case(seed, preset, Order(sites=(), strata=strata), head)
+        count = 1 if rng.random() >= config.several else int(rng.integers(2, config.most + 1))
+        sites = _sites(rng, config, count)
+    while sites:
+        try:
+            return sample_case(seed, preset, Order(sites=sites, strata=strata), head)
+        except ValueError:  # this patient lacks one of those segments
+            sites = sites[:-1]
+    return sample_case(seed, preset, Order(sites=(), strata=strata), head)
 
 
 def _sites(rng: np.random.Generator, config: DataConfig, count: int) -> tuple[Site, ...]:

@@ -188,3 +188,18 @@ def test_twigs_lie_on_the_brain_and_do_not_change_the_tree():
     for one, two in zip(with_twigs.branches, without.branches, strict=False):
         if one.structure != "M4":
             np.testing.assert_array_equal(one.radius[:1], two.radius[:1])
+
+
+def test_cortical_branches_may_be_thin_or_absent():
+    def lengths(sd):
+        trees = [sample(seed, cortical_sd=sd) for seed in range(8)]
+        middle = ("M2", "M3")
+        return [
+            sum(b.length for b in tree.branches if b.side is side and b.structure in middle)
+            for tree in trees
+            for side in BOTH
+        ]
+
+    alike, unlike = lengths(0.0), lengths(0.4)
+    assert np.mean(unlike) < np.mean(alike) and np.std(unlike) > 1.3 * np.std(alike)
+    check_structure(sample(0, cortical_sd=0.4))

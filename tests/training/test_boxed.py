@@ -81,6 +81,15 @@ def test_only_the_segments_that_are_asked_for_are_occluded() -> None:
 
 
 @needs_atlas
+def test_patients_with_many_clots_teach_more_at_once() -> None:
+    config = CONFIG.model_copy(update={"occluded": 1.0, "several": 1.0, "most": 5})
+    counts = [len(draw_case(seed, config).patient.occlusions) for seed in range(12)]
+    # One fewer, where a patient lacks one of the segments.
+    assert min(counts) >= 1 and max(counts) > 2 and max(counts) <= 5
+    assert {len(draw_case(seed, CONFIG).patient.occlusions) for seed in range(12)} <= {0, 1, 2}
+
+
+@needs_atlas
 def test_a_family_shares_head_and_box_and_nothing_else() -> None:
     (a, first), (b, second) = image_family(5, CONFIG, 2)
     assert a.patient.head is b.patient.head

@@ -21,6 +21,8 @@ _WAVINESS = 1.09
 """Length of a drawn M1 over that of its waypoints' polygon."""
 _APART: dict[str, Waypoint] = {"M2s": (0.0, 1.2, 1.8), "M2i": (0.0, -1.2, -1.8), "M2m": (0.0, 0.0, 0.0)}
 """How trunks of an early bifurcation run side by side, (lateral, y, z) mm off the course of M1."""
+_ABSENT = 0.5
+"""A cortical branch of less than this calibre, relative to the average, is not seen."""
 _MIDDLE = frozenset({"central", "anterior parietal", "posterior parietal", "angular"})
 
 
@@ -46,9 +48,19 @@ def middle_cerebral(
         size = (len(trunks[trunk.name]) / (3.5 if three else 5.0)) ** ranges.trunk_exponent
         way = _trunk_course(trunk, stem[-1], onward)
         routes.append((replace(trunk, waypoints=way), size))
+    sizes = _sizes(rng, ranges)
     for name, members in trunks.items():
-        routes.extend((route, 1.0) for route in _branches(name, members))
+        routes.extend(_branches(name, members, sizes))
     return routes
+
+
+def _sizes(rng: np.random.Generator, ranges: TreeRanges) -> dict[str, float]:
+    """Factors of the cortical branches' calibre on one side, by name; nothing is drawn where none vary."""
+    if not ranges.cortical_sd:
+        return {branch.name: 1.0 for branch in CORTICAL}
+    whole = -abs(float(rng.normal(0, 0.7 * ranges.cortical_sd)))
+    each = rng.normal(whole, ranges.cortical_sd, len(CORTICAL)).tolist()
+    return {branch.name: min(float(np.exp(v)), 1.4) for branch, v in zip(CORTICAL, each, strict=True)}
 
 
 def _share_out(dominance: float, three: bool) -> dict[str, list[Cortical]]:
@@ -65,14 +77,20 @@ def _share_out(dominance: float, three: bool) -> dict[str, list[Cortical]]:
     return shared
 
 
-def _branches(trunk: str, members: list[Cortical]) -> list[Route]:
-    """The three parts of every branch of a trunk; the last one goes on where the trunk ends."""
+def _branches(trunk: str, members: list[Cortical], sizes: dict[str, float]) -> list[tuple[Route, float]]:
+    """The three parts of every branch of a trunk; the last one goes on where the trunk ends.
+
+    A branch that is too small to be seen is left out, unless it is the one that the trunk ends in.
+    """
     places = {"M2s": "superior", "M2i": "inferior", "M2m": "middle"}
     at = [float(getattr(m, places[trunk])) for m in members]
     furthest = max(at)
     routes = []
     for branch, fraction in zip(members, at, strict=True):
         where = 1.0 if fraction == furthest else fraction
+        size = sizes[branch.name]
+        if where < 1.0 and size < _ABSENT:
+            continue
         c = branch.calibre
         parts = (
             (f"{branch.name} M2", "M2", f"{trunk}@{where}", branch.insular, (1.05 * c, 1.0 * c), 1.1),
@@ -81,9 +99,10 @@ def _branches(trunk: str, members: list[Cortical]) -> list[Route]:
         )
         for name, structure, start, way, calibre, wander in parts:
             surface = structure == "M4"
-            routes.append(
-                Route(name, structure, start, way, calibre, wander=wander, surface=surface, group=branch.name)
+            route = Route(
+                name, structure, start, way, calibre, wander=wander, surface=surface, group=branch.name
             )
+            routes.append((route, max(size, _ABSENT)))
     return routes
 
 

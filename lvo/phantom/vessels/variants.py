@@ -83,6 +83,9 @@ class TreeRanges(BaseModel):
     trifurcation: float = 0.12
     trunk_exponent: float = 0.5
     """How much wider a trunk is with more branches."""
+    cortical_sd: float = 0.0
+    """Standard deviation of the logarithm of the cortical branches' calibre, each by itself; a side as a
+    whole is thinner by up to as much, and what falls under half of its calibre is absent."""
     siphon_length: Span = (1.04, 0.4)
     siphon_height: Span = (1.0, 0.25)
     siphon_limits: Span = (0.55, 1.65)
