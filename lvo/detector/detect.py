@@ -37,7 +37,7 @@ class Backend(Protocol):
     precision: Precision
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
-        """Logits, float32 (OUTPUTS, z, y, x)."""
+        """Logits, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x)."""
         ...
 
 

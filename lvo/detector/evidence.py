@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.special import expit
 
 from lvo.anatomy import SITES
 from lvo.imaging.resample import HEAD_BOX, Grid
@@ -20,8 +19,6 @@ VESSEL_CLASSES = len(SITES) + 3
 """Background, the sites in reporting order, other arteries, veins."""
 STATE_CHANNELS = 3
 """Lit lumen, missing lumen (beyond a clot, without contrast), clot."""
-OUTPUTS = VESSEL_CLASSES + STATE_CHANNELS + 1
-"""Channels that the network puts out: the vessel, the state of its lumen, and the cut-off."""
 STEP = 2
 """Input voxels per output voxel along each axis."""
 EVIDENCE_GRID = Grid(
@@ -43,38 +40,36 @@ class Evidence:
     ----------
     vessel : float32 (VESSEL_CLASSES, z, y, x), adds up to 1
     lit, missing, clot : float32 (z, y, x), the state of the lumen if an artery runs here; add up to 1
-    cutoff : float32 (z, y, x), probability that contrast stops, or begins again, at a clot here
     bright : float32 (z, y, x), HU of the brightest of the input voxels in each output voxel
+    noise_hu : standard deviation of neighbouring input voxels in what could be brain
     """
 
     vessel: FloatArray
     lit: FloatArray
     missing: FloatArray
     clot: FloatArray
-    cutoff: FloatArray
     bright: FloatArray
+    noise_hu: float = 10.0
 
     @classmethod
     def from_network(cls, logits: FloatArray, cta: FloatArray) -> Evidence:
-        """Probabilities from the network's output, float32 (OUTPUTS, z, y, x)."""
-        lit, missing, clot = _softmax(logits[VESSEL_CLASSES:-1])
-        cutoff = np.asarray(expit(logits[-1]), dtype=np.float32)
+        """Probabilities from the network's output, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x)."""
+        lit, missing, clot = _softmax(logits[VESSEL_CLASSES:])
         bright = _blocks(cta).max(axis=(1, 3, 5))
-        return cls(_softmax(logits[:VESSEL_CLASSES]), lit, missing, clot, cutoff, bright)
+        return cls(_softmax(logits[:VESSEL_CLASSES]), lit, missing, clot, bright, _noise(cta))
 
     def averaged(self, mirrored: Evidence) -> Evidence:
         """The mean of this and of what was said of the mirrored image, brought back."""
-        vessel, lit, missing, clot, cutoff = (
+        vessel, lit, missing, clot = (
             np.float32(0.5) * (own + other[..., ::-1])
             for own, other in (
                 (self.vessel, mirrored.vessel[_MIRRORED_CLASS]),
                 (self.lit, mirrored.lit),
                 (self.missing, mirrored.missing),
                 (self.clot, mirrored.clot),
-                (self.cutoff, mirrored.cutoff),
             )
         )
-        return Evidence(vessel, lit, missing, clot, cutoff, self.bright)
+        return Evidence(vessel, lit, missing, clot, self.bright, self.noise_hu)
 
     @property
     def arteries(self) -> FloatArray:
@@ -125,3 +120,11 @@ def _softmax(logits: FloatArray) -> FloatArray:
     p = np.exp(logits - logits.max(axis=0))
     p /= p.sum(axis=0)
     return np.asarray(p, dtype=np.float32)
+
+
+def _noise(cta: FloatArray) -> float:
+    """Median deviation in blocks of eight voxels whose mean could be brain, HU."""
+    parts = _blocks(cta)
+    mean = parts.mean(axis=(1, 3, 5))
+    spread = parts.std(axis=(1, 3, 5))[(mean > 0) & (mean < 80)]
+    return float(np.median(spread)) if len(spread) >= 100 else 10.0
