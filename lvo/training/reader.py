@@ -39,8 +39,6 @@ class ReaderConfig(BaseModel):
     ----------
     patients : pool of patients that the network never saw.
     ncct_share : share of patients read with their NCCT.
-    cut_share : share of patients whose scan begins above the bottom of the box, as many scans do and none of
-        a pool's: what is not scanned must not read as what is not there.
     folds : every patient's calibration logit comes from a reader that did not see that patient.
     members : perceptrons whose logits are averaged.
     specificity : of the study's thresholds together, on the patent patients of the pool.
@@ -52,7 +50,6 @@ class ReaderConfig(BaseModel):
 
     patients: DataConfig
     ncct_share: float = 0.7
-    cut_share: float = 0.3
     folds: int = 5
     members: int = 6
     hidden: int = 64
@@ -145,23 +142,12 @@ def read_pool(detector: Detector, config: ReaderConfig, part: int = 0, parts: in
             plain = item["ncct"].astype(np.float32).repeat(2, 0).repeat(2, 1).repeat(2, 2)
         # Decided by the patient, so that a second reading is the same.
         seen = np.random.default_rng([int(path.stem), 9]).random() < config.ncct_share
-        rng = np.random.default_rng([int(path.stem), 10])
-        if rng.random() < config.cut_share:
-            cta = cut_short(cta, rng)
         features.append(site_features(detector.look(cta, plain if seen else None)))
         sites.append(truth)
         group.append(int(path.stem) // config.patients.per_head)
     if not features:
         raise PathNotFound(f"({config.patients.pool} holds no patients)")
     return Readings(np.stack(features), np.stack(sites).astype(np.float32), np.array(group))
-
-
-def cut_short(cta: F32, rng: np.random.Generator) -> F32:
-    """A head box (z, y, x) whose scan begins 2 to 12 mm above its bottom, slightly tilted; -1024 HU below."""
-    height, pitch, roll = rng.uniform(2, 12), *rng.normal(0, np.tan(np.radians(6)), 2)
-    z, y, x = (np.arange(n) - (0 if axis == 0 else (n - 1) / 2) for axis, n in enumerate(cta.shape))
-    below = z[:, None, None] < height + pitch * y[:, None] + roll * x
-    return np.where(below, np.float32(-1024), cta)
 
 
 def out_of_fold(readings: Readings, config: ReaderConfig) -> F32:

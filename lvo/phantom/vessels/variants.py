@@ -85,7 +85,8 @@ class TreeRanges(BaseModel):
     """How much wider a trunk is with more branches."""
     cortical_sd: float = 0.0
     """Standard deviation of the logarithm of the cortical branches' calibre, each by itself; a side as a
-    whole is thinner by up to as much, and what falls under half of its calibre is absent."""
+    whole is thinner by half a normal deviate of seven tenths of it. A branch of less than half its calibre
+    is absent; one in which a trunk ends keeps that half. A range of our own: no figure is known."""
     siphon_length: Span = (1.04, 0.4)
     siphon_height: Span = (1.0, 0.25)
     siphon_limits: Span = (0.55, 1.65)
