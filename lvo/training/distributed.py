@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -89,4 +90,7 @@ def joined(device: Literal["auto", "cpu", "cuda"]) -> Iterator[Process]:
     try:
         yield Process(rank, world, target)
     finally:
+        # A wrapped network refers to itself, and to the group: left for the end of the interpreter, it takes
+        # the group's threads with it while they run, and the process aborts.
+        gc.collect()
         dist.destroy_process_group()
