@@ -37,7 +37,7 @@ class Backend(Protocol):
     precision: Precision
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
-        """Logits, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x)."""
+        """Logits, float32 (OUTPUTS, z, y, x)."""
         ...
 
 
@@ -97,7 +97,7 @@ class Detector:
 
         Parameters
         ----------
-        cta, ncct : float32 HU on HEAD_BOX, shape (96, 112, 112); the NCCT may be missing.
+        cta, ncct : float32 HU on HEAD_BOX, shape (96, 112, 144); the NCCT may be missing.
 
         Raises
         ------

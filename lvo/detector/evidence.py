@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+from scipy.special import expit
 
 from lvo.anatomy import SITES
 from lvo.imaging.resample import HEAD_BOX, Grid
@@ -19,6 +20,8 @@ VESSEL_CLASSES = len(SITES) + 3
 """Background, the sites in reporting order, other arteries, veins."""
 STATE_CHANNELS = 3
 """Lit lumen, missing lumen (beyond a clot, without contrast), clot."""
+OUTPUTS = VESSEL_CLASSES + STATE_CHANNELS + 1
+"""Channels that the network puts out: the vessel, the state of its lumen, and the cut-off."""
 STEP = 2
 """Input voxels per output voxel along each axis."""
 EVIDENCE_GRID = Grid(
@@ -40,36 +43,38 @@ class Evidence:
     ----------
     vessel : float32 (VESSEL_CLASSES, z, y, x), adds up to 1
     lit, missing, clot : float32 (z, y, x), the state of the lumen if an artery runs here; add up to 1
+    cutoff : float32 (z, y, x), probability that contrast stops, or begins again, at a clot here
     bright : float32 (z, y, x), HU of the brightest of the input voxels in each output voxel
-    noise_hu : standard deviation of neighbouring input voxels in what could be brain
     """
 
     vessel: FloatArray
     lit: FloatArray
     missing: FloatArray
     clot: FloatArray
+    cutoff: FloatArray
     bright: FloatArray
-    noise_hu: float = 10.0
 
     @classmethod
     def from_network(cls, logits: FloatArray, cta: FloatArray) -> Evidence:
-        """Probabilities from the network's output, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x)."""
-        lit, missing, clot = _softmax(logits[VESSEL_CLASSES:])
-        bright = _blocks(cta).max(axis=(1, 3, 5))
-        return cls(_softmax(logits[:VESSEL_CLASSES]), lit, missing, clot, bright, _noise(cta))
+        """Probabilities from the network's output, float32 (OUTPUTS, z, y, x)."""
+        lit, missing, clot = _softmax(logits[VESSEL_CLASSES:-1])
+        cutoff = np.asarray(expit(logits[-1]), dtype=np.float32)
+        bright = blocks(cta).max(axis=(1, 3, 5))
+        return cls(_softmax(logits[:VESSEL_CLASSES]), lit, missing, clot, cutoff, bright)
 
     def averaged(self, mirrored: Evidence) -> Evidence:
         """The mean of this and of what was said of the mirrored image, brought back."""
-        vessel, lit, missing, clot = (
+        vessel, lit, missing, clot, cutoff = (
             np.float32(0.5) * (own + other[..., ::-1])
             for own, other in (
                 (self.vessel, mirrored.vessel[_MIRRORED_CLASS]),
                 (self.lit, mirrored.lit),
                 (self.missing, mirrored.missing),
                 (self.clot, mirrored.clot),
+                (self.cutoff, mirrored.cutoff),
             )
         )
-        return Evidence(vessel, lit, missing, clot, self.bright, self.noise_hu)
+        return Evidence(vessel, lit, missing, clot, cutoff, self.bright)
 
     @property
     def arteries(self) -> FloatArray:
@@ -78,15 +83,21 @@ class Evidence:
 
 
 def network_input(cta: FloatArray, ncct: FloatArray | None) -> dict[str, FloatArray]:
-    """The network's named inputs from head-box volumes in HU, float32 (96, 112, 112)."""
+    """The network's named inputs from head-box volumes in HU, float32 (96, 112, 144)."""
     if cta.shape != HEAD_BOX.shape or (ncct is not None and ncct.shape != HEAD_BOX.shape):
         raise ValueError(f"the detector takes volumes of {HEAD_BOX.shape} voxels")
-    plain = np.zeros(EVIDENCE_GRID.shape) if ncct is None else _blocks(ncct).mean(axis=(1, 3, 5))
+    plain = np.zeros(EVIDENCE_GRID.shape) if ncct is None else blocks(ncct).mean(axis=(1, 3, 5))
     return {
         "cta": np.ascontiguousarray(cta[None, None], dtype=np.float32),
         "ncct": np.ascontiguousarray(plain[None, None], dtype=np.float32),
         "has_ncct": np.array([[ncct is not None]], dtype=np.float32),
     }
+
+
+def blocks(a: FloatArray) -> FloatArray:
+    """The input voxels of every output voxel along axes 1, 3 and 5, (z, STEP, y, STEP, x, STEP)."""
+    z, y, x = (n // STEP for n in a.shape)
+    return a.reshape(z, STEP, y, STEP, x, STEP)
 
 
 def locate(evidence: Evidence, site: int) -> Point:
@@ -110,21 +121,8 @@ def locate(evidence: Evidence, site: int) -> Point:
     return float(x), float(y), float(z)
 
 
-def _blocks(a: FloatArray) -> FloatArray:
-    z, y, x = (n // STEP for n in a.shape)
-    return a.reshape(z, STEP, y, STEP, x, STEP)
-
-
 def _softmax(logits: FloatArray) -> FloatArray:
     """Over the first axis; here, because in the network ONNX Runtime takes a quarter of a run for it."""
     p = np.exp(logits - logits.max(axis=0))
     p /= p.sum(axis=0)
     return np.asarray(p, dtype=np.float32)
-
-
-def _noise(cta: FloatArray) -> float:
-    """Median deviation in blocks of eight voxels whose mean could be brain, HU."""
-    parts = _blocks(cta)
-    mean = parts.mean(axis=(1, 3, 5))
-    spread = parts.std(axis=(1, 3, 5))[(mean > 0) & (mean < 80)]
-    return float(np.median(spread)) if len(spread) >= 100 else 10.0

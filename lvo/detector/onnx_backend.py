@@ -30,6 +30,6 @@ class OnnxBackend:
             raise BundleInvalid(f"({path.name} cannot be loaded: {type(error).__name__})") from error
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
-        """Logits, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x)."""
+        """Logits, float32 (OUTPUTS, z, y, x)."""
         (out,) = self._session.run(None, inputs)
         return np.asarray(out[0], dtype=np.float32)

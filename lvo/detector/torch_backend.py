@@ -36,7 +36,7 @@ class TorchBackend:
             torch.backends.cudnn.allow_tf32 = False
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
-        """Logits, float32 (VESSEL_CLASSES + STATE_CHANNELS, z, y, x)."""
+        """Logits, float32 (OUTPUTS, z, y, x)."""
         reduced = torch.autocast(
             self._device.type, dtype=_DTYPES[self.precision], enabled=self.precision != "fp32"
         )

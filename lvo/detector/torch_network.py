@@ -8,14 +8,14 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from lvo.detector.bundle import NetworkConfig
-from lvo.detector.evidence import EVIDENCE_GRID, STATE_CHANNELS, VESSEL_CLASSES
+from lvo.detector.evidence import EVIDENCE_GRID, OUTPUTS, VESSEL_CLASSES
 
 PRIOR_STEP = 2
 """Output voxels per voxel of the prior, along each axis."""
 
 
 class VesselNet(nn.Module):
-    """Which vessel runs where, and whether its lumen is lit, missing or clot.
+    """Which vessel runs where, whether its lumen is lit, missing or clot, and where contrast stops at one.
 
     Windowing, mirroring and the change from 1 mm to 2 mm happen inside, so that every exported copy
     repeats them exactly. Fine detail is kept by folding each 2 by 2 by 2 block into channels.
@@ -27,8 +27,8 @@ class VesselNet(nn.Module):
         self.body = SegResNet(
             spatial_dims=3,
             init_filters=config.filters,
-            in_channels=3 * 8 + 2 + 3,
-            out_channels=VESSEL_CLASSES + STATE_CHANNELS,
+            in_channels=4 * 8 + 2 + 3,
+            out_channels=OUTPUTS,
             blocks_down=config.blocks_down,
             blocks_up=config.blocks_up,
             # Group norm's backward pass alone took a third of a training step on a CPU.
@@ -46,7 +46,7 @@ class VesselNet(nn.Module):
         has_ncct: torch.Tensor,
         corner: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Logits of the vessel classes and states.
+        """Logits of the vessel classes, of the states and of the cut-off.
 
         Parameters
         ----------
@@ -59,11 +59,13 @@ class VesselNet(nn.Module):
         Returns
         -------
         Tensor
-            (b, VESSEL_CLASSES + STATE_CHANNELS, z/2, y/2, x/2)
+            (b, OUTPUTS, z/2, y/2, x/2)
         """
         soft = (cta / 300).clamp(-0.5, 2.0)
         wide = (cta / 1000).clamp(-1.0, 2.0)
-        fine = torch.cat([soft, wide, soft.flip(-1)], dim=1)
+        # Clot, brain and the fluid that arteries run in lie within 60 HU of one another.
+        narrow = (cta / 60).clamp(-1.0, 2.0)
+        fine = torch.cat([soft, wide, soft.flip(-1), narrow], dim=1)
         flag = has_ncct.reshape(-1, 1, 1, 1, 1)
         plain = torch.cat([(ncct / 60).clamp(-1.0, 3.0) * flag, flag.expand_as(ncct)], dim=1)
         place = self._place(ncct, corner)

@@ -18,7 +18,7 @@ class HeadBoxes:
 
     Attributes
     ----------
-    cta : float32 (96, 112, 112), HU on HEAD_BOX
+    cta : float32 (96, 112, 144), HU on HEAD_BOX
     ncct : the same of the NCCT; None where there is none, or none that lies under the CTA's pose
     reasons : rejections and cautions; with a rejection the detector must not be asked
     """

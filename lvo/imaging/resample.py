@@ -37,8 +37,8 @@ class Grid:
         return out
 
 
-HEAD_BOX = Grid(shape=(96, 112, 112), spacing=1.0, origin=(-55.5, -49.5, -40.5))
-"""What the detector sees: the circle of Willis, from V4 to the Sylvian M2."""
+HEAD_BOX = Grid(shape=(96, 112, 144), spacing=1.0, origin=(-71.5, -49.5, -40.5))
+"""What the detector sees: from V4 and the siphon up to where M3 leaves the fissure, out to the skull."""
 
 
 def pose_matrix(pose: HeadPose) -> Affine:

@@ -79,6 +79,7 @@ class DataConfig(BaseModel):
     pose : how far off the box may be placed.
     validation : patients, those of the first seeds, that are never trained on.
     ncct_dropped : share of training views without the NCCT.
+    cut_short : share of training views in which the scan ends inside the box, at its bottom or top.
     crop : part of the box that a training view shows, (z, y) in label voxels, at its full width; None is all
         of it. Most such parts are laid over arteries, half of them over a clot where there is one.
     """
@@ -99,6 +100,7 @@ class DataConfig(BaseModel):
     pose: PoseError = PoseError()
     validation: int = 48
     ncct_dropped: float = 0.4
+    cut_short: float = Field(default=0.0, ge=0, le=1)
     crop: tuple[int, int] | None = None
 
 
@@ -173,8 +175,8 @@ def image_in_box(case: Case, head: BoxHead) -> dict[str, Tensor]:
     Returns
     -------
     dict
-        ``cta`` float32 (96, 112, 112) HU; ``ncct`` float32 (48, 56, 56) HU; ``vessel`` and ``state``
-        uint8 (48, 56, 56); ``sites`` uint8 (23,), 1 where the site is occluded.
+        ``cta`` float32 (96, 112, 144) HU; ``ncct`` float32 (48, 56, 72) HU; ``vessel`` and ``state``
+        uint8 (48, 56, 72); ``sites`` uint8 (23,), 1 where the site is occluded.
     """
     rng, scan, patient, lattice = case.pixels(), case.scan, case.patient, head.lattice
     canvas = draw_tissue(patient, lattice, head.body.device, head.fresh())
@@ -206,7 +208,7 @@ def _image_ncct(tissue: Tensor, case: Case, head: BoxHead, rng: np.random.Genera
 
 
 def vessels_in_box(case: Case, device: torch.device | str = "cpu") -> Tensor:
-    """Vessel labels in the box, uint8 (48, 56, 56), without imaging anything."""
+    """Vessel labels in the box, uint8 (48, 56, 72), without imaging anything."""
     lattice, lumina = box_lattice(HEAD_BOX), tubes(case.patient, case.patient.bolus)
     hu = torch.zeros(lattice.shape, device=torch.device(device))
     return label_maps(truth_of(lumina, draw_vessels(hu, case.patient, lattice, lumina, _PSF_MM)))[0]

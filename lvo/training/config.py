@@ -39,7 +39,7 @@ class LoopConfig(StrictModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
-        description="auto: bf16 on CUDA, fp32 on a CPU, where bf16 can be 18 times slower.",
+        description="auto: bf16 on CUDA and on CPUs with AVX512-BF16, fp32 on others.",
     )
     channels_last_3d: bool = False
     compile: bool = Field(default=False, description="Compile the network with torch.compile.")

@@ -3,7 +3,7 @@
 Without a pool no patient comes twice and nothing is stored; imaging one takes about as long as ten training
 steps on a CPU core, so this is for many worker processes, or for a GPU. A pool is a folder of ``.npz`` files,
 one imaged patient each, made once (`fill_pool`, by any number of processes) and shown many times. Either way
-views are mirrored and given other intensities.
+views differ (`lvo.training.views`).
 """
 
 from __future__ import annotations
@@ -22,20 +22,13 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.utils.data import IterableDataset, get_worker_info
 
-from lvo.anatomy import SITES
 from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES
 from lvo.detector.torch_network import PRIOR_STEP
 from lvo.errors import ConfigInvalid, PathNotFound
 from lvo.phantom.patient import Patient
-from lvo.phantom.vessels.labels import OTHER_ARTERY, SITE_INDEX, VEIN
-from lvo.training.boxed import CLOT, LIT, MISSING, DataConfig, draw_case, image_family, vessels_in_box
+from lvo.training.boxed import DataConfig, draw_case, image_family, vessels_in_box
+from lvo.training.views import MIRRORED_SITE, Arrays, Item, tensors, varied
 
-Arrays = dict[str, npt.NDArray[Any]]
-Item = dict[str, torch.Tensor]
-MIRRORED_SITE = np.array(
-    [0, *(SITE_INDEX[seg, side.mirrored] for seg, side in SITES), OTHER_ARTERY, VEIN], dtype=np.uint8
-)
-"""Label of the same vessel in a mirrored head."""
 _RUN_BITS = 40
 """Seeds of a run's fresh patients lie above this power of two: pools, validation and benchmarks below."""
 _PRIOR_STREAM = 0
@@ -151,8 +144,8 @@ def run_seeds(run: int) -> int:
 class _Views(IterableDataset[Item]):
     """What both sources have in common: their settings, and this process's share.
 
-    Each item: ``cta`` float32 (1, 96, 112, 112) HU; ``ncct`` float32 (1, 48, 56, 56) HU;
-    ``has_ncct`` float32 (1,); ``vessel``, ``state`` int64 (48, 56, 56); ``sites`` float32 (23,). All on the
+    Each item: ``cta`` float32 (1, 96, 112, 144) HU; ``ncct`` float32 (1, 48, 56, 72) HU;
+    ``has_ncct`` float32 (1,); ``vessel``, ``state`` int64 (48, 56, 72); ``sites`` float32 (23,). All on the
     CPU.
     """
 
@@ -169,11 +162,11 @@ class _Views(IterableDataset[Item]):
     def __iter__(self) -> Iterator[Item]:
         share, shares = self.share()
         if self.split == "validation":
-            yield from map(_tensors, self.fixed(share, shares))
+            yield from map(tensors, self.fixed(share, shares))
             return
         rng = np.random.default_rng([self.seed, share])
         for item in self.endless(rng, share, shares):
-            yield _tensors(_varied(item, rng, self.config))
+            yield tensors(varied(item, rng, self.config))
 
     def fixed(self, share: int, shares: int) -> Iterable[Arrays]:
         """The validation patients of a share, in order."""
@@ -248,53 +241,3 @@ def make_dataset(
     """The training or validation patients of a pool, or fresh ones."""
     kind = FreshDataset if config.pool is None else PoolDataset
     return kind(config, split, seed, rank, world)
-
-
-def _varied(item: Arrays, rng: np.random.Generator, config: DataConfig) -> Arrays:
-    """Another view of a patient: mirrored or not, with other intensities, with or without the NCCT."""
-    if rng.random() < 0.5:
-        for name in ("cta", "ncct", "state"):
-            item[name] = item[name][..., ::-1]
-        item["vessel"] = MIRRORED_SITE[item["vessel"][..., ::-1]]
-        item["sites"] = item["sites"][MIRRORED_SITE[1 : len(SITES) + 1] - 1]
-    if config.crop is not None:
-        _part(item, rng, config.crop)
-    cta = item["cta"].astype(np.float32)
-    cta = 35 + (cta - 35) * np.float32(rng.uniform(0.88, 1.12)) + np.float32(rng.normal(0, 5))
-    if rng.random() < 0.5:
-        cta += rng.normal(0, rng.uniform(0, 15), cta.shape).astype(np.float32)
-    item["cta"] = cta
-    item["has_ncct"] = np.asarray(rng.random() >= config.ncct_dropped, dtype=np.float32)
-    return item
-
-
-def _part(item: Arrays, rng: np.random.Generator, size: tuple[int, int]) -> None:
-    """Leave a part of a view, at its full width because left is compared with right."""
-    state, whole = item["state"], item["state"].shape[:2]
-    chance = rng.random()
-    artery = (state & (LIT | MISSING | CLOT)) > 0
-    wanted = (state & CLOT) > 0 if chance < 0.5 else artery
-    places = np.argwhere(wanted if wanted.any() else artery)
-    if chance < 0.85 and len(places):
-        centre = places[rng.integers(len(places))][:2] + rng.integers(-5, 6, 2)
-    else:
-        centre = rng.integers(0, whole)
-    first = np.clip(centre - np.array(size) // 2, 0, np.subtract(whole, size))
-    for name in ("cta", "ncct", "vessel", "state"):
-        step = item[name].shape[0] // whole[0]
-        z, y = (slice(a * step, (a + n) * step) for a, n in zip(first, size, strict=True))
-        item[name] = item[name][z, y]
-    item["corner"] = first
-
-
-def _tensors(item: Arrays) -> Item:
-    has = float(np.asarray(item.get("has_ncct", 1.0)))
-    return {
-        "corner": torch.from_numpy(np.asarray(item.get("corner", (0, 0)), dtype=np.int64)),
-        "cta": torch.from_numpy(np.ascontiguousarray(item["cta"], dtype=np.float32))[None],
-        "ncct": torch.from_numpy(np.ascontiguousarray(item["ncct"], dtype=np.float32))[None] * has,
-        "has_ncct": torch.tensor([has]),
-        "vessel": torch.from_numpy(np.ascontiguousarray(item["vessel"], dtype=np.int64)),
-        "state": torch.from_numpy(np.ascontiguousarray(item["state"], dtype=np.int64)),
-        "sites": torch.from_numpy(np.asarray(item["sites"], dtype=np.float32)),
-    }

@@ -250,8 +250,13 @@ class _Run:
 
 def _precision(config: LoopConfig, process: Process) -> str:
     if config.precision == "auto":
-        return "bf16" if process.device.type == "cuda" else "fp32"
+        return "bf16" if process.device.type == "cuda" or _cpu_multiplies_bf16() else "fp32"
     return config.precision
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """Whether the CPU has AVX512-BF16: without it bf16 is many times slower than fp32, not faster."""
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
 
 
 def _line(figures: Mapping[str, float]) -> str:

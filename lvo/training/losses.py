@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch.nn import functional as F
 
@@ -12,10 +14,29 @@ _CLASS_WEIGHT = (0.25, *([2.0] * (VESSEL_CLASSES - 3)), 1.0, 1.0)
 _STATE_WEIGHT = (1.0, 2.0, 4.0)
 """Of lit, missing and clot lumen; clot is 1 artery voxel in 40 and what the answer hangs on."""
 _NO_ARTERY = -1
+_FEW_VOXELS = 8.0
+"""Voxels of a cut-off of a middle-sized artery: what a patient without any is divided by."""
+_CUTOFF_WEIGHT = 0.25
+"""Without it the gradient of the cut-offs is four times as long as that of all the rest."""
 
 
 def compute_loss(
     outputs: torch.Tensor, batch: dict[str, torch.Tensor]
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """`lumen_loss` and `cutoff_loss`, and the parts of both.
+
+    Parameters
+    ----------
+    outputs : (b, OUTPUTS, z, y, x) logits
+    batch : ``vessel`` and ``state`` int64 (b, z, y, x)
+    """
+    loss, parts = lumen_loss(outputs[:, :-1], batch)
+    ends = cutoff_loss(outputs[:, -1], batch["state"])
+    return loss + ends, parts | {"cutoff": float(ends.detach())}
+
+
+def lumen_loss(
+    outputs: torch.Tensor, batch: Mapping[str, torch.Tensor]
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Cross-entropy and Dice over the vessel classes everywhere, and over the states where arteries run.
 
@@ -24,8 +45,8 @@ def compute_loss(
 
     Parameters
     ----------
-    outputs : (b, VESSEL_CLASSES + STATE_CHANNELS, z, y, x) logits
-    batch : ``vessel`` and ``state`` int64 (b, z, y, x)
+    outputs : (b, VESSEL_CLASSES + STATE_CHANNELS, ...) logits
+    batch : ``vessel`` and ``state`` int64 (b, ...)
     """
     logits, states = outputs[:, :VESSEL_CLASSES].float(), outputs[:, VESSEL_CLASSES:].float()
     vessel, state = batch["vessel"], state_classes(batch["state"])
@@ -45,6 +66,36 @@ def compute_loss(
         "state_dice": state_dice,
     }
     return loss, {k: float(v.detach()) for k, v in parts.items()}
+
+
+def cutoffs(state: torch.Tensor) -> torch.Tensor:
+    """Voxels where lit lumen and clot touch, 1 or 0, from `state_classes`, (b, z, y, x)."""
+    lit, clot = ((state == n).float()[:, None] for n in (0, 2))
+    beside = [F.max_pool3d(a, 3, stride=1, padding=1) for a in (lit, clot)]
+    return (clot * beside[0] + lit * beside[1])[:, 0]
+
+
+def cutoff_loss(logits: torch.Tensor, state: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
+    """Focal loss (Lin et al. 2017) of the cut-offs over the whole box, for each voxel of one.
+
+    The dark course beyond a cut-off is hard to see, the end of the bright lumen is not. Voxels beside one
+    are not asked: where exactly a partly filled voxel ends is nobody's question.
+
+    Parameters
+    ----------
+    logits : (b, z, y, x)
+    state : int64 (b, z, y, x), bits
+    known : bool (b, z, y, x), where the question may be asked; None for everywhere
+    """
+    logits, truth = logits.float(), cutoffs(state_classes(state))
+    near = F.max_pool3d(truth[:, None], 3, stride=1, padding=1)[:, 0]
+    p = logits.sigmoid()
+    wrong = torch.where(truth > 0, 1 - p, p)
+    entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    asked = (truth > 0) | (near == 0)
+    if known is not None:
+        asked &= known
+    return _CUTOFF_WEIGHT * (entropy * wrong**2 * asked).sum() / ((truth * asked).sum() + _FEW_VOXELS)
 
 
 def state_classes(state: torch.Tensor) -> torch.Tensor:
@@ -76,11 +127,14 @@ def validation_metrics(outputs: torch.Tensor, batch: dict[str, torch.Tensor]) ->
         loss, parts = compute_loss(outputs, batch)
         vessel, state = batch["vessel"], state_classes(batch["state"])
         best = outputs[:, :VESSEL_CLASSES].argmax(1)
-        p = outputs[:, VESSEL_CLASSES:].float().softmax(1)
+        p = outputs[:, VESSEL_CLASSES:-1].float().softmax(1)
+        end, at = outputs[:, -1].float().sigmoid(), cutoffs(state) > 0
         inside = (vessel > 0) & (vessel < VESSEL_CLASSES - 2)
         out = {"loss": float(loss), **parts, "class_right": float((best == vessel)[inside].float().mean())}
         for n, name in enumerate(("lit", "missing", "clot")):
             if bool((state == n).any()):
                 out[f"p_{name}"] = float(p[:, n][state == n].mean())
+        if bool(at.any()):
+            out["p_cutoff"] = float(end[at].mean())
         out["p_clot_where_lit"] = float(p[:, 2][state == 0].mean())
     return out

@@ -27,7 +27,7 @@ def pictures(outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
 
     Parameters
     ----------
-    outputs : (b, VESSEL_CLASSES + STATE_CHANNELS, z, y, x) logits at 2 mm
+    outputs : (b, OUTPUTS, z, y, x) logits at 2 mm
     batch : ``cta`` (b, 1, 2 z, 2 y, 2 x) HU at 1 mm; ``state`` int64 (b, z, y, x)
 
     Returns
@@ -42,7 +42,7 @@ def pictures(outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
     n = with_clot[0]
     logits = outputs[n].detach().float()
     arteries = logits[:VESSEL_CLASSES].softmax(0)[1:-1].sum(0)
-    clot = arteries * logits[VESSEL_CLASSES:].softmax(0)[2]
+    clot = arteries * logits[VESSEL_CLASSES:-1].softmax(0)[2]
     low, high = _WINDOW_HU
     cta = ((batch["cta"][n, 0].float() - low) / (high - low)).clamp(0, 1)
     overlays = {

@@ -27,6 +27,7 @@ from lvo.detector.reader import (
 from lvo.errors import PathNotFound
 from lvo.training.boxed import DataConfig
 from lvo.training.data import pool_of
+from lvo.training.views import cut_short
 
 F32 = npt.NDArray[np.float32]
 _SHARED, _STUDY_WEIGHT, _BATCH = 24, 4.0, 32
@@ -39,6 +40,7 @@ class ReaderConfig(BaseModel):
     ----------
     patients : pool of patients that the network never saw.
     ncct_share : share of patients read with their NCCT.
+    cut_short : share of patients whose scan ends inside the box (`lvo.training.views.cut_short`).
     folds : every patient's calibration logit comes from a reader that did not see that patient.
     members : perceptrons whose logits are averaged.
     specificity : of the study's thresholds together, on the patent patients of the pool.
@@ -50,6 +52,7 @@ class ReaderConfig(BaseModel):
 
     patients: DataConfig
     ncct_share: float = 0.7
+    cut_short: float = 0.3
     folds: int = 5
     members: int = 6
     hidden: int = 64
@@ -137,13 +140,15 @@ def read_pool(detector: Detector, config: ReaderConfig, part: int = 0, parts: in
     """
     features, sites, group = [], [], []
     for path in sorted(pool_of(config.patients).glob("[0-9]*.npz"))[part::parts]:
-        with np.load(path) as item:
-            cta, truth = item["cta"].astype(np.float32), item["sites"]
-            plain = item["ncct"].astype(np.float32).repeat(2, 0).repeat(2, 1).repeat(2, 2)
+        item = dict(np.load(path))
         # Decided by the patient, so that a second reading is the same.
-        seen = np.random.default_rng([int(path.stem), 9]).random() < config.ncct_share
-        features.append(site_features(detector.look(cta, plain if seen else None)))
-        sites.append(truth)
+        rng = np.random.default_rng([int(path.stem), 9])
+        seen, cut = rng.random(2) < (config.ncct_share, config.cut_short)
+        if cut:
+            cut_short(item, rng)
+        plain = item["ncct"].astype(np.float32).repeat(2, 0).repeat(2, 1).repeat(2, 2)
+        features.append(site_features(detector.look(item["cta"].astype(np.float32), plain if seen else None)))
+        sites.append(item["sites"])
         group.append(int(path.stem) // config.patients.per_head)
     if not features:
         raise PathNotFound(f"({config.patients.pool} holds no patients)")

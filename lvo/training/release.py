@@ -30,10 +30,12 @@ from lvo.training.reader import ReaderConfig, Readings, fit_platt, out_of_fold, 
 
 NAME = "lao-cta"
 INPUT_FORMAT = (
-    "cta: HU in the head-frame box, float32 (1, 1, 96, 112, 112), axes (z up, y to the back, x to the "
-    "patient's left), 1 mm; ncct: the same at 2 mm, (1, 1, 48, 56, 56), zeros where there is none; "
+    "cta: HU in the head-frame box, float32 (1, 1, 96, 112, 144), axes (z up, y to the back, x to the "
+    "patient's left), 1 mm; ncct: the same at 2 mm, (1, 1, 48, 56, 72), zeros where there is none; "
     "has_ncct: (1, 1), 1 or 0"
 )
+_LARGE = 1000
+"""Numbers of a tensor from which it is worth storing in half precision."""
 PARITY_CASES = 4
 PARITY_CANDIDATES = 60
 
@@ -66,7 +68,7 @@ def export_network(run: Path, pose: Path, out: Path, network: NetworkConfig) -> 
         external_data=False,
     )
     assert program is not None
-    onnx.save(_without_traces(program.model_proto), models / "vessels.onnx")
+    onnx.save(_halved(_without_traces(program.model_proto)), models / "vessels.onnx")
     save_tensors(
         {k: v.half() for k, v in load_file(pose / "pose.safetensors").items()}, models / "pose.safetensors"
     )
@@ -82,6 +84,22 @@ def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
         value.ClearField("metadata_props")
     model.graph.ClearField("metadata_props")
+    return model
+
+
+def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Store in half precision the weights that lose nothing by it; loading widens them again."""
+    widen = []
+    for stored in model.graph.initializer:
+        value = onnx.numpy_helper.to_array(stored)
+        if value.dtype != np.float32 or value.size < _LARGE or (value.astype(np.float16) != value).any():
+            continue
+        name = stored.name
+        stored.CopyFrom(onnx.numpy_helper.from_array(value.astype(np.float16), f"{name}.half"))
+        widen.append(onnx.helper.make_node("Cast", [stored.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*widen, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
     return model
 
 

@@ -17,16 +17,16 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from lvo.detector.evidence import EVIDENCE_GRID, blocks
 from lvo.dicom import read_study
 from lvo.errors import LvoError
 from lvo.imaging.box import boxes_of, check_pose
 from lvo.imaging.head_frame import HeadFramer
 from lvo.imaging.resample import HEAD_BOX, points_to_head, to_head
-from lvo.study import FloatArray, HeadPose, Study, Volume
+from lvo.study import HeadPose, Study, Volume
 from lvo.training.site_manifest import SiteOcclusion, SiteStudy
 
 log = logging.getLogger(__name__)
-_STEP = 2
 _HU = (-1024, 3071)
 _POINT_MM = 4.0
 
@@ -37,8 +37,8 @@ class Box:
 
     Attributes
     ----------
-    cta : int16 (96, 112, 112) HU on HEAD_BOX.
-    ncct : int16 (48, 56, 56) HU, or None.
+    cta : int16 (96, 112, 144) HU on HEAD_BOX.
+    ncct : int16 (48, 56, 72) HU, or None.
     pose : patient LPS to head frame.
     """
 
@@ -59,7 +59,7 @@ def box_of(study: Study, framer: HeadFramer) -> Box | tuple[str, ...]:
     boxes = boxes_of(study, cta, pose)
     if boxes.rejected:
         return tuple(r.code for r in boxes.reasons if r.kind == "rejection")
-    plain = None if boxes.ncct is None else _whole(_blocks(boxes.ncct).mean(axis=(1, 3, 5)))
+    plain = None if boxes.ncct is None else _whole(blocks(boxes.ncct).mean(axis=(1, 3, 5)))
     return Box(_whole(boxes.cta), plain, pose)
 
 
@@ -93,20 +93,18 @@ def read_box(study: SiteStudy, framer: HeadFramer, kept: Path, pose_model: str) 
 
 
 def clot_in_box(occlusion: SiteOcclusion, pose: HeadPose) -> npt.NDArray[np.bool_]:
-    """Where a clot may lie, (48, 56, 56): under its mask, or within 4 mm of its point."""
-    found = np.zeros(tuple(n // _STEP for n in HEAD_BOX.shape), np.bool_)
+    """Where a clot may lie, (48, 56, 72): under its mask, or within 4 mm of its point."""
+    found = np.zeros(EVIDENCE_GRID.shape, np.bool_)
     if occlusion.mask is not None:
         mask = to_head(_read_mask(occlusion.mask), pose, fill=0.0, smooth=False)
-        return np.asarray(_blocks(mask).max(axis=(1, 3, 5)) > 0.5)
+        return np.asarray(blocks(mask).max(axis=(1, 3, 5)) > 0.5)
     if occlusion.point is None:
         return found
     centre = points_to_head(pose, [occlusion.point])[0]
     k, j, i = np.indices(found.shape)
-    step = HEAD_BOX.spacing * _STEP
-    first = np.asarray(HEAD_BOX.origin) + HEAD_BOX.spacing * (_STEP - 1) / 2
     # The head frame is canonical in size; 4 mm of a patient are 4 / scale there.
     reach = _POINT_MM / pose.scale
-    away = np.stack([i, j, k], axis=-1) * step + first - centre
+    away = np.stack([i, j, k], axis=-1) * EVIDENCE_GRID.spacing + EVIDENCE_GRID.origin - centre
     return np.asarray((away**2).sum(-1) <= reach**2)
 
 
@@ -117,11 +115,6 @@ def _read_mask(path: Path) -> Volume:
     affine[:3, :3], affine[:3, 3] = direction[:, ::-1], image.GetOrigin()
     array = (sitk.GetArrayFromImage(image) > 0).astype(np.float32)
     return Volume(array, affine)
-
-
-def _blocks(a: FloatArray) -> FloatArray:
-    z, y, x = (n // _STEP for n in a.shape)
-    return a.reshape(z, _STEP, y, _STEP, x, _STEP)
 
 
 def _whole(hu: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int16]:
@@ -141,5 +134,5 @@ def _fingerprint(folder: Path, pose_model: str) -> str:
     """Of a study's place and files, without reading them."""
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     facts = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    text = json.dumps([str(folder.resolve()), pose_model, facts])
+    text = json.dumps([str(folder.resolve()), pose_model, str(HEAD_BOX), facts])
     return hashlib.sha256(text.encode()).hexdigest()[:24]

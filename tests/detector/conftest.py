@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from scipy import ndimage
 
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.bundle import Metadata, seal
@@ -16,7 +17,7 @@ from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES, Evidence
 from lvo.detector.features import FEATURES
 from lvo.detector.reader import CONTEXT, LAYERS, SEGMENT_CODE, STUDY_ANSWERS
 
-STRONGEST_CLOT = 8
+STRONGEST_CLOT = 5
 """Column of `site_features`: the four voxels of a site where clot is likeliest."""
 Build = Callable[..., Evidence]
 
@@ -107,7 +108,8 @@ def make_evidence() -> Build:
                 states[row][np.linalg.norm(where - centre, axis=-1) < radius] = 0.9
         states[0] = 1 - states[1:].sum(axis=0)
         bright = np.where((vessel[0] < 0.5) & (states[0] > 0.5), 350, 40).astype(np.float32)
-        return Evidence(vessel, *states, bright)
+        ends = ndimage.binary_dilation(states[2] > 0) & (states[2] == 0) & (vessel[0] < 0.5)
+        return Evidence(vessel, *states, ends.astype(np.float32), bright)
 
     return build
 

@@ -16,8 +16,8 @@ from lvo.study import BolusReport
 
 Array = npt.NDArray[np.float32]
 LUMEN_HU = 320.0
-# Where each vessel lies along x, in voxels of EVIDENCE_GRID; the midline is between 27 and 28.
-M1, M2 = (30, 42), (42, 54)
+# Where each vessel lies along x, in voxels of EVIDENCE_GRID; the midline is between 35 and 36.
+M1, M2 = (38, 50), (50, 62)
 LEFT = SITES.index((Segment.M1, Side.LEFT))
 
 
@@ -33,11 +33,11 @@ def tubes(*vessels: tuple[Segment, Side, tuple[int, int], int]) -> Evidence:
     vessel[0] = 1 - vessel.sum(axis=0)
     none = np.zeros(EVIDENCE_GRID.shape, np.float32)
     bright = np.where(vessel[0] < 0.5, LUMEN_HU, 40).astype(np.float32)
-    return Evidence(vessel, none + 1, none, none, bright)
+    return Evidence(vessel, none + 1, none, none, none, bright)
 
 
 def middle_cerebral() -> Evidence:
-    mirrored = ((14, 26), (2, 14))
+    mirrored = ((22, 34), (10, 22))
     return tubes(
         (Segment.M1, Side.LEFT, M1, 20), (Segment.M2, Side.LEFT, M2, 20),
         (Segment.M1, Side.RIGHT, mirrored[0], 20), (Segment.M2, Side.RIGHT, mirrored[1], 20),
@@ -72,18 +72,18 @@ def test_a_lit_artery_has_no_gap_and_no_cause() -> None:
 
 
 def test_clot_with_nothing_lit_beyond_is_an_occlusion() -> None:
-    evidence = with_state(with_state(middle_cerebral(), "clot", 36, 42), "missing", 42, 54)
+    evidence = with_state(with_state(middle_cerebral(), "clot", 44, 50), "missing", 50, 62)
     gap = find_gap(evidence, LEFT)
     assert gap is not None and gap.ends is None and gap.length_mm == pytest.approx(36, abs=3)
     assert told(evidence) == "occlusion"
 
 
 def test_missing_lumen_without_a_clot_to_be_seen_is_an_occlusion_too() -> None:
-    assert told(with_state(middle_cerebral(), "missing", 38, 54)) == "occlusion"
+    assert told(with_state(middle_cerebral(), "missing", 46, 62)) == "occlusion"
 
 
 def test_a_short_gap_with_good_filling_beyond_is_a_stenosis() -> None:
-    evidence = with_state(middle_cerebral(), "clot", 35, 37)
+    evidence = with_state(middle_cerebral(), "clot", 43, 45)
     assert told(evidence) == "high-grade-stenosis"
     gap = find_gap(evidence, LEFT)
     assert gap is not None and gap.length_mm <= SHORT_MM and gap.ends == (LUMEN_HU, LUMEN_HU)
@@ -91,57 +91,57 @@ def test_a_short_gap_with_good_filling_beyond_is_a_stenosis() -> None:
 
 @pytest.mark.parametrize("change", ["longer", "fainter beyond", "dark beyond", "dense on plain CT"])
 def test_what_speaks_against_a_stenosis(change: str) -> None:
-    evidence, ncct = with_state(middle_cerebral(), "clot", 35, 37), None
+    evidence, ncct = with_state(middle_cerebral(), "clot", 43, 45), None
     if change == "longer":
-        evidence = with_state(middle_cerebral(), "clot", 34, 40)
+        evidence = with_state(middle_cerebral(), "clot", 42, 48)
     elif change == "fainter beyond":
-        evidence.bright[:, :, 37:] *= 0.5
+        evidence.bright[:, :, 45:] *= 0.5
     elif change == "dark beyond":
-        evidence = with_state(evidence, "missing", 46, 54)
+        evidence = with_state(evidence, "missing", 54, 62)
     else:
         ncct = np.full(HEAD_BOX.shape, 38, np.float32)
-        ncct[:, :, 70:74] = 56
+        ncct[:, :, 86:90] = 56
     assert told(evidence, ncct=ncct) == "occlusion"
 
 
 def test_calcium_in_the_gap_is_told_before_all_else() -> None:
-    evidence = with_state(middle_cerebral(), "clot", 35, 40)
+    evidence = with_state(middle_cerebral(), "clot", 43, 48)
     ncct = np.full(HEAD_BOX.shape, 38, np.float32)
-    ncct[42:45, 42:45, 72:75] = 400
+    ncct[42:45, 42:45, 88:91] = 400
     assert told(evidence, ncct=ncct) == "calcified"
     cta = scan(evidence)
-    cta[42:45, 42:45, 72:75] = LUMEN_HU + 300
+    cta[42:45, 42:45, 88:91] = LUMEN_HU + 300
     assert told(evidence, cta=cta) == "calcified"
 
 
 def test_bone_beside_the_gap_and_plaque_elsewhere_are_not_its_calcium() -> None:
-    evidence = with_state(middle_cerebral(), "clot", 35, 40)
+    evidence = with_state(middle_cerebral(), "clot", 43, 48)
     ncct = np.full(HEAD_BOX.shape, 38, np.float32)
-    ncct[:, 42:60, 70:80] = 900  # as large as bone
+    ncct[:, 42:60, 86:96] = 900  # as large as bone
     assert told(evidence, ncct=ncct) == "occlusion"
     ncct = np.full(HEAD_BOX.shape, 38, np.float32)
-    ncct[42:45, 42:45, 100:103] = 400
+    ncct[42:45, 42:45, 116:119] = 400
     assert told(evidence, ncct=ncct) == "occlusion"
 
 
 def anterior(left: tuple[int, int] | None) -> Evidence:
     """Both A1 and A2; the left A1 as given, or absent."""
-    found = [(Segment.A1, Side.RIGHT, (14, 26), 20), (Segment.A2, Side.LEFT, (28, 40), 8)]
+    found = [(Segment.A1, Side.RIGHT, (22, 34), 20), (Segment.A2, Side.LEFT, (36, 48), 8)]
     return tubes(*found, *([(Segment.A1, Side.LEFT, left, 20)] if left else []))
 
 
-@pytest.mark.parametrize("left", [None, (28, 31)])
+@pytest.mark.parametrize("left", [None, (36, 39)])
 def test_a_thin_or_absent_segment_before_a_lit_one_is_a_variant(left: tuple[int, int] | None) -> None:
     assert told(anterior(left), site(Segment.A1)) == "hypoplastic-variant"
 
 
 def test_what_speaks_against_a_variant() -> None:
-    assert told(anterior((28, 40)), site(Segment.A1)) is None  # as long as the other
-    clot = with_state(anterior((28, 31)), "clot", 28, 31)
+    assert told(anterior((36, 48)), site(Segment.A1)) is None  # as long as the other
+    clot = with_state(anterior((36, 39)), "clot", 36, 39)
     assert told(clot, site(Segment.A1)) != "hypoplastic-variant"
-    dark = with_state(anterior((28, 31)), "missing", 34, 40)
+    dark = with_state(anterior((36, 39)), "missing", 42, 48)
     assert told(dark, site(Segment.A1)) != "hypoplastic-variant"
-    thin = tubes((Segment.M1, Side.RIGHT, (14, 26), 20), (Segment.M2, Side.LEFT, M2, 20))
+    thin = tubes((Segment.M1, Side.RIGHT, (22, 34), 20), (Segment.M2, Side.LEFT, M2, 20))
     assert told(thin) is None  # M1 is never so thin
 
 
@@ -165,9 +165,9 @@ def bolus(phase: str | None, *cautions: str) -> BolusReport:
 def test_missing_lumen_is_put_down_to_the_bolus_only_when_that_says_so(
     report: BolusReport, late: bool
 ) -> None:
-    missing = with_state(middle_cerebral(), "missing", 38, 54)
+    missing = with_state(middle_cerebral(), "missing", 46, 62)
     assert (late_bolus(missing, LEFT, report) is not None) is late
-    assert late_bolus(with_state(missing, "clot", 34, 40), LEFT, report) is None
+    assert late_bolus(with_state(missing, "clot", 42, 48), LEFT, report) is None
 
 
 def test_what_lies_beyond_is_on_the_same_side() -> None:

@@ -24,7 +24,9 @@ class Drawn:
 
     def __init__(self, evidence):
         drawn = np.concatenate([evidence.vessel, [evidence.lit, evidence.missing, evidence.clot]])
-        self.out = np.log(drawn.clip(1e-7))  # logits whose softmax is what was drawn
+        ends = evidence.cutoff.clip(1e-7, 1 - 1e-7)
+        # logits whose softmax, or logistic, is what was drawn
+        self.out = np.concatenate([np.log(drawn.clip(1e-7)), [np.log(ends / (1 - ends))]])
         self.seen = None
 
     def __call__(self, inputs):

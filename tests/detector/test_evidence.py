@@ -5,7 +5,7 @@ from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.evidence import (
     EVIDENCE_GRID,
     MIRROR,
-    STATE_CHANNELS,
+    OUTPUTS,
     STEP,
     VESSEL_CLASSES,
     Evidence,
@@ -23,7 +23,7 @@ def mirrored(e: Evidence) -> Evidence:
     """The same patient reflected in the midsagittal plane."""
     vessel = e.vessel[..., ::-1].copy()
     vessel[1 : len(SITES) + 1] = vessel[1 : len(SITES) + 1][MIRROR]
-    return Evidence(vessel, *(a[..., ::-1] for a in (e.lit, e.missing, e.clot, e.bright)))
+    return Evidence(vessel, *(a[..., ::-1] for a in (e.lit, e.missing, e.clot, e.cutoff, e.bright)))
 
 
 def test_the_mirror_swaps_sides_and_leaves_the_midline():
@@ -52,13 +52,13 @@ def test_inputs_have_the_shapes_and_the_flag_of_the_network():
 
 @pytest.mark.parametrize("which", ["cta", "ncct"])
 def test_a_volume_of_another_shape_is_refused(which):
-    right, wrong = np.zeros(HEAD_BOX.shape, np.float32), np.zeros((95, 112, 112), np.float32)
-    with pytest.raises(ValueError, match="96, 112, 112"):
+    right, wrong = np.zeros(HEAD_BOX.shape, np.float32), np.zeros((95, 112, 144), np.float32)
+    with pytest.raises(ValueError, match="96, 112, 144"):
         network_input(*((wrong, right) if which == "cta" else (right, wrong)))
 
 
 def test_the_output_of_the_network_becomes_probabilities():
-    out = np.random.default_rng(0).normal(0, 3, (VESSEL_CLASSES + STATE_CHANNELS, *EVIDENCE_GRID.shape))
+    out = np.random.default_rng(0).normal(0, 3, (OUTPUTS, *EVIDENCE_GRID.shape))
     out[3] += 60.0  # far beyond what exp can hold when squared
     cta = np.zeros(HEAD_BOX.shape, np.float32)
     cta[21, 30, 41] = 500
@@ -67,17 +67,19 @@ def test_the_output_of_the_network_becomes_probabilities():
     np.testing.assert_allclose(evidence.lit + evidence.missing + evidence.clot, 1, rtol=1e-5)
     assert (evidence.vessel.argmax(0) == 3).all()
     odds = np.log(evidence.clot / evidence.lit)
-    np.testing.assert_allclose(odds, (out[-1] - out[VESSEL_CLASSES]), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(odds, (out[-2] - out[VESSEL_CLASSES]), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(evidence.cutoff, 1 / (1 + np.exp(-out[-1])), rtol=1e-5)
     assert evidence.bright[10, 15, 20] == 500 and evidence.bright.sum() == 500
 
 
 def test_the_mean_with_the_mirrored_view_is_of_the_same_places_and_vessels(make_evidence):
     evidence = make_evidence(clot=(BALL,))
     same = evidence.averaged(mirrored(evidence))
-    for name in ("vessel", "lit", "missing", "clot"):
+    for name in ("vessel", "lit", "missing", "clot", "cutoff"):
         np.testing.assert_allclose(getattr(same, name), getattr(evidence, name), atol=1e-6)
     blind = evidence.averaged(mirrored(make_evidence()))
     np.testing.assert_allclose(blind.clot, evidence.clot / 2, atol=1e-6)
+    np.testing.assert_allclose(blind.cutoff, evidence.cutoff / 2, atol=1e-6)
 
 
 def test_features_are_finite_and_tell_the_sides_apart(make_evidence):
@@ -98,7 +100,9 @@ def test_features_of_an_empty_scan_are_finite(make_evidence):
     e = make_evidence()
     nothing = np.zeros_like(e.vessel)
     nothing[0] = 1
-    assert np.isfinite(site_features(Evidence(nothing, e.lit, e.missing, e.clot, 0 * e.bright))).all()
+    assert np.isfinite(
+        site_features(Evidence(nothing, e.lit, e.missing, e.clot, e.cutoff, 0 * e.bright))
+    ).all()
 
 
 @pytest.mark.parametrize("x", [14.0, 22.0, 31.0])

@@ -73,7 +73,7 @@ def detection(
         tuple(HeadFinding(*site, p, (10.0, 0.0, 0.0)) for site, p in findings),
         empty,
         empty + 0.5,
-        Evidence(np.zeros((VESSEL_CLASSES, *empty.shape), np.float32), *(empty,) * 4),
+        Evidence(np.zeros((VESSEL_CLASSES, *empty.shape), np.float32), *(empty,) * 5),
         doubt=doubt,
     )
 

@@ -16,19 +16,17 @@ from lvo.evaluation.report import Report, Table
 from lvo.study import (
     Finding,
     HeadPose,
-    ModelRef,
     Point,
-    Reason,
     SegmentProbability,
     Status,
     StudyResult,
 )
+from tests.evaluation.builders import MODEL, refused
 
 POSE = HeadPose(
     matrix=((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)),
     pitch_deg=0, roll_deg=0, yaw_deg=0, scale=1, residual_mm=1, support=1, accepted=True,
 )  # fmt: skip
-MODEL = ModelRef(name="toy", version="0", digest="0", backend="onnxruntime-cpu")
 HEADER = "study,seed,status,segment,side,clot_length_mm,collateral,bolus,position_x,position_y,position_z"
 M1L, M1R = (Segment.M1, Side.LEFT), (Segment.M1, Side.RIGHT)
 Found = tuple[Segment, Side, float, Point]
@@ -50,13 +48,6 @@ def answer(
                     series_instance_uid="1.4", slice_number=1)
             for g, s, p, at in findings
         ),
-    )  # fmt: skip
-
-
-def refused(code: str) -> StudyResult:
-    return StudyResult(
-        software_version="0", study_instance_uid="1.2", created_at="2026-01-01T00:00:00Z",
-        status=Status.NOT_ANALYSED, probability=None, reasons=(Reason(code=code, message="No."),),
     )  # fmt: skip
 
 

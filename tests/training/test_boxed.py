@@ -25,7 +25,7 @@ from lvo.phantom.head.atlas import SPM_RUNTIME, atlas_path
 from lvo.phantom.head.individual import sample_head
 from lvo.phantom.patient import Case, Order, sample_case
 from lvo.phantom.scanner.motion import Motion
-from lvo.training import data
+from lvo.training import data, views
 from lvo.training.boxed import (
     CLOT,
     LIT,
@@ -186,7 +186,7 @@ def test_a_view_may_be_a_part_of_the_box_that_knows_where_it_lies() -> None:
     hits = 0
     for _ in range(40):
         item = dict(whole)
-        data._part(item, rng, (24, 32))
+        views.part(item, rng, (24, 32))
         k, j = item["corner"]
         assert item["ncct"].shape == (24, 32, x) and item["cta"].shape == (48, 64, 2 * x)
         assert item["ncct"][0, 0, 0] == item["cta"][0, 0, 0] == 100 * k + j

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from lvo.anatomy import SITES, Segment
 from lvo.detector.bundle import Calibration, Metadata, NetworkConfig, load_bundle, seal
 from lvo.detector.detect import load_detector
-from lvo.detector.evidence import EVIDENCE_GRID, STATE_CHANNELS, VESSEL_CLASSES, Evidence
+from lvo.detector.evidence import EVIDENCE_GRID, OUTPUTS, VESSEL_CLASSES, Evidence
 from lvo.detector.features import FEATURES
 from lvo.detector.reader import reader_from
 from lvo.dicom import read_study
@@ -120,7 +120,7 @@ def evidence() -> Evidence:
     vessel[0, 0, 0, 4] = 0.95
     states = np.zeros((3, 1, 1, 5), np.float32)
     states[[0, 2, 1, 0, 0], 0, 0, range(5)] = 0.95
-    return Evidence(vessel, states[0], states[1], states[2], np.zeros((1, 1, 5), np.float32))
+    return Evidence(vessel, states[0], states[1], states[2], *np.zeros((2, 1, 1, 5), np.float32))
 
 
 def test_labels_say_only_what_is_known() -> None:
@@ -137,7 +137,7 @@ def test_labels_say_only_what_is_known() -> None:
 
 def test_unknown_voxels_have_no_say_in_the_loss() -> None:
     draw = torch.Generator().manual_seed(1)
-    outputs = torch.randn(2, VESSEL_CLASSES + STATE_CHANNELS, 3, 4, 5, generator=draw)
+    outputs = torch.randn(2, OUTPUTS, 3, 4, 5, generator=draw)
     vessel = torch.randint(0, VESSEL_CLASSES, (2, 3, 4, 5), generator=draw)
     state = torch.where((vessel > 0) & (vessel < VESSEL_CLASSES - 1), LIT, 0)
     whole = {"vessel": vessel, "state": state}

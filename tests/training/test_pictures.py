@@ -8,7 +8,7 @@ pytest.importorskip("monai", reason="training needs monai: install the 'train' e
 
 import torch
 
-from lvo.detector.evidence import STATE_CHANNELS, VESSEL_CLASSES
+from lvo.detector.evidence import OUTPUTS, VESSEL_CLASSES
 from lvo.training.boxed import CLOT
 from lvo.training.pictures import pictures
 
@@ -16,7 +16,7 @@ from lvo.training.pictures import pictures
 def test_the_first_patient_with_clot_is_shown() -> None:
     state = torch.zeros(2, 4, 5, 6, dtype=torch.int64)
     batch = {"cta": torch.full((2, 1, 8, 10, 12), -1000.0), "state": state}
-    logits = torch.zeros(2, VESSEL_CLASSES + STATE_CHANNELS, 4, 5, 6)
+    logits = torch.zeros(2, OUTPUTS, 4, 5, 6)
     logits[:, 0] = 20.0
     assert pictures(logits, batch) == {}
 

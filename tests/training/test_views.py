@@ -1,0 +1,36 @@
+"""Views of a patient: what a scan that ends inside the box leaves of image and labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("monai", reason="training needs monai: install the 'train' extra")
+
+from lvo.detector.evidence import EVIDENCE_GRID
+from lvo.imaging.resample import HEAD_BOX
+from lvo.training.views import cut_short
+
+UNSCANNED = -1024
+
+
+def test_a_scan_that_ends_early_leaves_a_tilted_edge_and_the_rest_as_it_was() -> None:
+    rng = np.random.default_rng(0)
+    names = ("ncct", "vessel", "state")
+    whole = {n: rng.integers(1, 20, EVIDENCE_GRID.shape).astype(np.int16) for n in names}
+    whole["cta"] = rng.integers(0, 400, HEAD_BOX.shape).astype(np.int16)
+    at_top = 0
+    for seed in range(20):
+        item = dict(whole)
+        cut_short(item, np.random.default_rng(seed))
+        gone = item["ncct"] == UNSCANNED
+        assert 0 < gone.mean() < 0.25
+        # Never a gap: what is missing lies beyond one edge.
+        steps = np.diff(gone.astype(int), axis=0)
+        assert (steps <= 0).all() or (steps >= 0).all()
+        at_top += bool((steps >= 0).all())
+        assert (item["cta"][::2, ::2, ::2] == UNSCANNED).tolist() == gone.tolist()
+        for name in names[1:]:
+            assert (item[name][gone] == 0).all() and (item[name][~gone] == whole[name][~gone]).all()
+        assert (item["cta"] == UNSCANNED).sum() == 8 * gone.sum()
+    assert 0 < at_top < 12
