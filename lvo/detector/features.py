@@ -11,6 +11,8 @@ from lvo.study import FloatArray
 
 FEATURES = 10
 """Features of one site."""
+LIT_SHARE = 2
+"""Column of the only one that speaks against an occlusion."""
 
 
 def site_features(evidence: Evidence) -> npt.NDArray[np.float32]:

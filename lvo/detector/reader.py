@@ -69,7 +69,8 @@ class Reader:
 
     Attributes
     ----------
-    mean, spread : (sites, features) that bring features to zero mean and unit variance.
+    mean, spread : (sites, features) that bring features to zero mean and unit variance; a negative spread
+        turns a feature round, so that more of each speaks for an occlusion.
     members : by name, weight (out, in) and bias (out,) of every one of `LAYERS`; and ``pool``, (2, 2): slope
         and offset with which the sites' logits, together, enter each of the study's.
     """

@@ -14,7 +14,7 @@ from lvo.anatomy import SITES
 from lvo.detector.bundle import Calibration
 from lvo.detector.detect import Detector
 from lvo.detector.evidence import MIRROR
-from lvo.detector.features import FEATURES, site_features
+from lvo.detector.features import FEATURES, LIT_SHARE, site_features
 from lvo.detector.reader import (
     CLIP,
     CONTEXT,
@@ -31,6 +31,9 @@ from lvo.training.views import cut_short
 
 F32 = npt.NDArray[np.float32]
 _SHARED, _STUDY_WEIGHT, _BATCH = 24, 4.0, 32
+_SEGMENTS = SEGMENT_CODE.shape[1]
+_RARE_LOGIT = -3.0
+"""Where the sites' logits start: few are occluded."""
 
 
 class ReaderConfig(BaseModel):
@@ -60,7 +63,7 @@ class ReaderConfig(BaseModel):
     lr: float = 3e-3
     weight_decay: float = 0.1
     dropout: float = 0.25
-    specificity: float = 0.97
+    specificity: float = 0.93
     site_specificity: float = 0.98
     equivocal: float = 0.1
 
@@ -89,7 +92,11 @@ def study_truth(sites: F32) -> F32:
 
 
 class SiteReader(nn.Module):
-    """What `lvo.detector.reader` computes, to be trained."""
+    """What `lvo.detector.reader` computes, to be trained; more evidence never makes an occlusion less likely.
+
+    No weight but those of the segment's code is ever negative. Free ones learn what goes together in
+    phantoms, and talk themselves out of a plain clot where, in other anatomy, something else is unusual.
+    """
 
     def __init__(self, config: ReaderConfig) -> None:
         super().__init__()
@@ -107,6 +114,32 @@ class SiteReader(nn.Module):
         self.pool = nn.Parameter(torch.tensor([[1.0] * STUDY_ANSWERS, [0.0] * STUDY_ANSWERS]))
         self.dropout, self.light = nn.Dropout(config.dropout), nn.Dropout(0.1)
         self.code = torch.from_numpy(SEGMENT_CODE)
+        self._begin()
+
+    @torch.no_grad()
+    def _begin(self) -> None:
+        for layer in self.layers.values():
+            assert isinstance(layer, nn.Linear)
+            nn.init.uniform_(layer.weight, 0, 4 / layer.in_features)
+            nn.init.zeros_(layer.bias)
+        nn.init.normal_(self._of_code(), 0, 0.05)
+        nn.init.constant_(self.layers["site-2"].bias, _RARE_LOGIT)  # type: ignore[arg-type]
+
+    def _of_code(self) -> torch.Tensor:
+        """The weights of the segment's code."""
+        weight = self.layers["site-0"].weight
+        assert isinstance(weight, torch.Tensor)
+        return weight[:, -_SEGMENTS:]
+
+    @torch.no_grad()
+    def stay_monotone(self) -> None:
+        """Bring the weights back to where evidence only ever speaks for an occlusion."""
+        code = self._of_code().clone()
+        for layer in self.layers.values():
+            assert isinstance(layer, nn.Linear)
+            layer.weight.clamp_(min=0)
+        self._of_code().copy_(code)
+        self.pool[0].clamp_(min=0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (n, sites + STUDY_ANSWERS) from standardised features (n, sites, FEATURES)."""
@@ -188,6 +221,7 @@ def train_perceptrons(
     turned = np.concatenate([MIRROR, len(SITES) + np.arange(STUDY_ANSWERS)])
     both = np.concatenate([features, features[:, MIRROR]])
     mean, spread = both.mean(axis=0), both.std(axis=0) + 1e-3
+    spread[:, LIT_SHARE] *= -1  # of this one less is more suspicious
     x = torch.from_numpy(np.clip((both - mean) / spread, -CLIP, CLIP).astype(np.float32))
     y = torch.from_numpy(np.concatenate([truth, truth[:, turned]]).astype(np.float32))
     tensors: dict[str, F32] = {"mean": mean.astype(np.float32), "spread": spread.astype(np.float32)}
@@ -214,6 +248,7 @@ def _fit(x: torch.Tensor, y: torch.Tensor, share: torch.Tensor, config: ReaderCo
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        net.stay_monotone()
         schedule.step()
     return net.eval()
 
