@@ -61,19 +61,23 @@ class VesselNet(nn.Module):
         Tensor
             (b, OUTPUTS, z/2, y/2, x/2)
         """
-        soft = (cta / 300).clamp(-0.5, 2.0)
-        wide = (cta / 1000).clamp(-1.0, 2.0)
-        # Clot, brain and the fluid that arteries run in lie within 60 HU of one another.
-        narrow = (cta / 60).clamp(-1.0, 2.0)
-        fine = torch.cat([soft, wide, soft.flip(-1), narrow], dim=1)
+        fine = self.windows(cta)
         flag = has_ncct.reshape(-1, 1, 1, 1, 1)
         plain = torch.cat([(ncct / 60).clamp(-1.0, 3.0) * flag, flag.expand_as(ncct)], dim=1)
-        place = self._place(ncct, corner)
+        place = self.place(ncct, corner)
         out: torch.Tensor = self.body(torch.cat([_fold(fine), plain, place[:, :3]], dim=1))
         vessel = out[:, :VESSEL_CLASSES] + place[:, 3:].to(out.dtype)
         return torch.cat([vessel, out[:, VESSEL_CLASSES:]], dim=1)
 
-    def _place(self, like: torch.Tensor, corner: torch.Tensor | None) -> torch.Tensor:
+    def windows(self, cta: torch.Tensor) -> torch.Tensor:
+        """The CTA as the body sees it, (b, 4, z, y, x): soft, wide, soft and mirrored, narrow."""
+        soft = (cta / 300).clamp(-0.5, 2.0)
+        wide = (cta / 1000).clamp(-1.0, 2.0)
+        # Clot, brain and the fluid that arteries run in lie within 60 HU of one another.
+        narrow = (cta / 60).clamp(-1.0, 2.0)
+        return torch.cat([soft, wide, soft.flip(-1), narrow], dim=1)
+
+    def place(self, like: torch.Tensor, corner: torch.Tensor | None) -> torch.Tensor:
         """Coordinates and prior where the input lies, (b, 3 + VESSEL_CLASSES, z, y, x)."""
         here = _coordinates(EVIDENCE_GRID.shape, like)
         prior = interpolate(self.prior, scale_factor=float(PRIOR_STEP), mode="trilinear", align_corners=False)

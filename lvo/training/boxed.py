@@ -111,8 +111,8 @@ def draw_case(seed: int, config: DataConfig, head: Head | None = None) -> Case:
     ----------
     head : of another patient, that this one shall have too.
     """
-    rng = np.random.default_rng([seed, 11])
-    preset = _preset(list(config.presets)[int(rng.choice(len(config.presets), p=_shares(config.presets)))])
+    rng = _of(seed)
+    preset = _preset(_drawn_preset(rng, config))
     strata: tuple[str, ...] = ()
     if preset.strata and rng.random() < config.strata:
         strata = (list(preset.strata)[int(rng.integers(len(preset.strata)))],)
@@ -126,6 +126,19 @@ def draw_case(seed: int, config: DataConfig, head: Head | None = None) -> Case:
         except ValueError:  # this patient lacks one of those segments
             sites = sites[:-1]
     return sample_case(seed, preset, Order(sites=(), strata=strata), head)
+
+
+def preset_of(seed: int, config: DataConfig) -> str:
+    """The preset that the patient of a seed is drawn from."""
+    return _drawn_preset(_of(seed), config)
+
+
+def _of(seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, 11])
+
+
+def _drawn_preset(rng: np.random.Generator, config: DataConfig) -> str:
+    return list(config.presets)[int(rng.choice(len(config.presets), p=_shares(config.presets)))]
 
 
 def _sites(rng: np.random.Generator, config: DataConfig, count: int) -> tuple[Site, ...]:
