@@ -2,10 +2,11 @@
 
 ``scripts/ablate.py --config configs/train/network/cpu-whole.yaml --out runs/ablation [--only NAME ...]``
 
-Every run begins with fresh weights and is shown whole boxes of the pool that the settings name, in the same
-order. The pool's first `VALIDATION` patients are never trained on; on them each run is set against
-``released``, patient by patient. Started again, it goes on; ``table.md`` holds what there is so far. A short
-run tells what helps early, not where a long one would end.
+What can be taken from a trained network is taken from the one that the settings start from: whole boxes, in
+the same order, until it has made do without. What makes another network begins with fresh weights, and is
+shown parts of the box, for from nothing whole ones take too long. The pool, which the network must not have
+seen, is the settings'; its first `VALIDATION` patients are never trained on, and on them each run is set
+against its base, patient by patient. Started again, it goes on; ``table.md`` holds what there is so far.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -42,14 +43,18 @@ from lvo.training.config import read_config
 from lvo.training.data import make_dataset, pool_of, vessel_prior
 from lvo.training.loop import train
 from lvo.training.losses import compute_loss, state_classes
-from lvo.training.run import RunConfig
+from lvo.training.run import RunConfig, starting_network
 from lvo.training.watching import LossFn
 
 VALIDATION = 48
 """Patients that the runs are measured on."""
 INPUTS = ("cta", "ncct", "has_ncct", "corner")
-FIGURES = ("artery Dice", "artery in its class", "clot against lit lumen, AUC")
+_NEAR = 7
+"""Width, in label voxels, of what around a clot is neither clot nor not."""
+FIGURES = ("artery Dice", "artery in its class", "clot on an artery, AUC", "p(clot on an artery) in clot")
 _IN_CHANNELS = 4 * 8 + 2 + 3
+_PARTS: Mapping[str, Any] = {"crop": (24, 32)}
+_FOUR: Mapping[str, Any] = {"batch_size": 4, "start_from": None, "lr": 1.5e-3}
 _LAST_SITE, _OTHER, _VEIN = len(SITES), VESSEL_CLASSES - 2, VESSEL_CLASSES - 1
 F64 = npt.NDArray[np.float64]
 
@@ -154,30 +159,30 @@ def _altered(**changes: object) -> LossFn:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One run; what is not named is as released."""
+    """One run; what is not named is as in its base."""
 
     asks: str
     network: Callable[[NetworkConfig], VesselNet] = VesselNet
     loss: LossFn = compute_loss
-    data: Mapping[str, Any] = field(default_factory=dict)
-    run: Mapping[str, Any] = field(default_factory=dict)
+    ncct_dropped: float | None = None
     preset: str | None = None
-    deep: bool = False
+    seed: int = 1
+    fresh: bool = False
+
+    @property
+    def base(self) -> str:
+        """The run that it is set against."""
+        return "fresh" if self.fresh else "released"
 
 
 VARIANTS: Mapping[str, Variant] = {
-    "released": Variant("the released design"),
-    "again": Variant("the same, other random numbers: what chance makes of it", run={"seed": 101}),
+    "released": Variant("the released network, trained on"),
+    "again": Variant("the same, other random numbers: what chance makes of it", seed=101),
     "2-mm-input": Variant("the CTA averaged to 2 mm first", _Coarse),
-    "parts": Variant("parts of the box, a quarter each, four to a step", data={"crop": (24, 32)},
-                     run={"batch_size": 4}),
     "no-mirrored-channel": Variant("without the mirrored image beside the image", _WithoutMirror),
-    "no-ncct": Variant("never shown an NCCT", data={"ncct_dropped": 1.0}),
+    "no-ncct": Variant("never shown an NCCT", ncct_dropped=1.0),
     "no-narrow-window": Variant("without the window of 60 HU", _WithoutNarrow),
     "no-place": Variant("without coordinates and vessel prior", _WithoutPlace),
-    "24-filters": Variant("half as wide again", lambda c: VesselNet(c.model_copy(update={"filters": 24}))),
-    "dynunet": Variant("DynUNet (nnU-Net's), 16 to 128 filters", _with_body(_DynBody)),
-    "deep-supervision": Variant("SegResNetDS, loss at three scales", _with_body(_DeepBody), deep=True),
     "no-dice": Variant("cross-entropy without Dice", loss=_altered(_entropy_and_dice=_no_dice)),
     "no-vessel-emphasis": Variant(
         "arteries weigh no more than background", loss=_altered(_CLASS_WEIGHT=(1.0,) * VESSEL_CLASSES)
@@ -187,7 +192,14 @@ VARIANTS: Mapping[str, Variant] = {
     "one-artery-class": Variant("not asked which artery it is", loss=_one_artery),
     "training-only": Variant("patients of the wide preset alone", preset="training"),
     "realistic-only": Variant("patients of the narrow preset alone", preset="realistic"),
-}  # fmt: skip
+    "fresh": Variant("the released design from nothing", fresh=True),
+    "fresh-again": Variant("the same, other random numbers", seed=101, fresh=True),
+    "dynunet": Variant("DynUNet (nnU-Net's), 16 to 128 filters", _with_body(_DynBody), fresh=True),
+    "deep-supervision": Variant("SegResNetDS, loss at three scales", _with_body(_DeepBody), fresh=True),
+    "24-filters": Variant(
+        "half as wide again", lambda c: VesselNet(c.model_copy(update={"filters": 24})), fresh=True
+    ),
+}
 
 
 def main() -> int:
@@ -201,7 +213,7 @@ def main() -> int:
     try:
         settings = read_config(arguments.config, RunConfig).model_copy(
             update={"steps": arguments.steps, "warmup_steps": arguments.steps // 10, "ema_decay": 0.99,
-                    "validation_batches": 1, "log_every": 10, "start_from": None}
+                    "validation_batches": 1, "log_every": 10}
         )  # fmt: skip
         prior = vessel_prior(_watched(settings), limit=100)
         for name in arguments.only:
@@ -221,21 +233,28 @@ def measure(name: str, settings: RunConfig, prior: Tensor, out: Path) -> None:
     if kept.is_file():
         return
     watched = _watched(settings)
-    data = watched.model_copy(update=dict(variant.data))
+    data = watched.model_copy(update=_PARTS if variant.fresh else {})
+    if variant.ncct_dropped is not None:
+        data = data.model_copy(update={"ncct_dropped": variant.ncct_dropped})
     if variant.preset is not None:
         data = data.model_copy(update={"pool": _only(variant.preset, watched, out)})
-    config = settings.model_copy(update={"data": data, **variant.run})
+    config = settings.model_copy(
+        update={"data": data, "seed": variant.seed, **(_FOUR if variant.fresh else {})}
+    )
     made: list[VesselNet] = []
 
     def network() -> VesselNet:
         made.append(variant.network(settings.network))
-        made[0].prior.copy_(prior)
+        if variant.fresh:
+            made[0].prior.copy_(prior)
+        else:
+            made[0].load_state_dict(starting_network(settings).state_dict())
         return made[0]
 
     def loss(outputs: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         total, figures = variant.loss(outputs, batch)
-        if variant.deep and outputs.requires_grad:
-            total = total + _at_lower_scales(made[0].body.lower, batch)  # type: ignore[arg-type]
+        if isinstance(made[0].body, _DeepBody) and outputs.requires_grad:
+            total = total + _at_lower_scales(made[0].body.lower, batch)
         return total, figures
 
     run = out / name
@@ -275,10 +294,12 @@ def _at_lower_scales(lower: list[Tensor], batch: dict[str, Tensor]) -> Tensor:
 
 @torch.no_grad()
 def figures_of(network: VesselNet, data: DataConfig, watched: DataConfig) -> F64:
-    """`FIGURES` of every validation patient, (patients, 3); a patient without a clot has no AUC."""
+    """`FIGURES` of every validation patient, (patients, 4); the last two are of clots."""
     rows = []
     for item in make_dataset(watched, split="validation", seed=0, rank=0, world=1):
         batch = {name: value[None] for name, value in item.items()}
+        if data.crop is not None:
+            batch = _middle(batch, data.crop)
         if data.ncct_dropped == 1:
             batch["has_ncct"] = batch["has_ncct"] * 0
         out = network.eval()(*(batch[k] for k in INPUTS))[0].float()
@@ -288,10 +309,26 @@ def figures_of(network: VesselNet, data: DataConfig, watched: DataConfig) -> F64
         dice = 2 * (truth & found).sum() / (truth.sum() + found.sum()).clamp(min=1)
         named = (vessel > 0) & (vessel <= _LAST_SITE)
         right = (out[:VESSEL_CLASSES].argmax(0) == vessel)[named].float().mean()
-        state = state_classes(batch["state"][0])
-        area = roc_auc(clot[state == 2].numpy(), clot[state == 0].numpy()).value
-        rows.append([float(dice), float(right), np.nan if area is None else area])
+        score = clot * p[1:_VEIN].sum(0)
+        blocked = state_classes(batch["state"][0]) == 2
+        far = F.max_pool3d(blocked[None, None].float(), _NEAR, stride=1, padding=_NEAR // 2)[0, 0] == 0
+        area = roc_auc(score[blocked].numpy(), score[far].numpy()).value
+        rows.append(
+            [float(dice), float(right), np.nan if area is None else area, float(score[blocked].mean())]
+        )
     return np.array(rows)
+
+
+def _middle(batch: dict[str, Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
+    """The part of the box around its middle."""
+    whole = batch["vessel"].shape[1:3]
+    first = [(n - m) // 2 for n, m in zip(whole, size, strict=True)]
+    out = batch | {"corner": torch.tensor([first])}
+    for name in ("cta", "ncct", "vessel", "state"):
+        step = batch[name].shape[-2] // whole[1]
+        z, y = (slice(a * step, (a + n) * step) for a, n in zip(first, size, strict=True))
+        out[name] = batch[name][..., z, y, :]
+    return out
 
 
 def _seconds(run: Path) -> float:
@@ -303,17 +340,18 @@ def _seconds(run: Path) -> float:
 
 
 def table(out: Path) -> str:
-    """Every variant's figures, and by how much they differ from the released design's."""
+    """Every variant's figures, and by how much they differ from its base's."""
     kept = {name: np.load(out / f"{name}.npz") for name in VARIANTS if (out / f"{name}.npz").is_file()}
-    base = kept.get("released")
     lines = ["| run | what differs | " + " | ".join(FIGURES) + " | time of a step |"]
     lines.append("|---" * (len(FIGURES) + 3) + "|")
     for name, found in kept.items():
         cells = [f"{np.nanmean(v):.3f}" for v in found["figures"].T]
-        time = "" if base is None else f"{float(found['seconds']) / float(base['seconds']):.2f}"
-        if base is not None and name != "released":
-            pairs = zip(cells, (found["figures"] - base["figures"]).T, strict=True)
-            cells = [f"{cell} ({_interval(v)})" for cell, v in pairs]
+        base, time = kept.get(VARIANTS[name].base), ""
+        if base is not None:
+            time = f"{float(found['seconds']) / float(base['seconds']):.2f}"
+            if name != VARIANTS[name].base:
+                pairs = zip(cells, (found["figures"] - base["figures"]).T, strict=True)
+                cells = [f"{cell} ({_interval(v)})" for cell, v in pairs]
         lines.append(f"| {name} | {VARIANTS[name].asks} | " + " | ".join(cells) + f" | {time} |")
     return "\n".join(lines) + "\n"
 
