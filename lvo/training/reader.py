@@ -63,7 +63,7 @@ class ReaderConfig(BaseModel):
     lr: float = 3e-3
     weight_decay: float = 0.1
     dropout: float = 0.25
-    specificity: float = 0.93
+    specificity: float = 0.92
     site_specificity: float = 0.98
     equivocal: float = 0.1
 

@@ -64,17 +64,14 @@ def test_a_suspected_study_has_a_finding_even_if_no_site_stands_out(metadata, st
 
 
 def test_further_sites_are_listed_from_their_segments_threshold_most_proximal_first(metadata):
-    sites = np.full(len(SITES), 0.29)
-    sites[[2, LEFT, 20]] = 0.3, 0.9, 0.5
+    sites = np.full(len(SITES), 0.53)
+    sites[[2, LEFT, 20]] = 0.55, 0.9, 0.7
     assert suspicious_sites(Answer(sites, 0.8, 0.0), metadata) == (2, LEFT, 20)
-    sites[2] = 0.299
+    sites[2] = 0.53
     generous = metadata.model_copy(update={"site_thresholds": dict.fromkeys(Segment, 0.1)})
-    assert suspicious_sites(Answer(sites, 0.8, 0.0), generous) == (
-        LEFT,
-        20,
-    )
-    sites[2] = 0.3
-    strict = {**metadata.site_thresholds, SITES[2][0]: 0.31}
+    assert suspicious_sites(Answer(sites, 0.8, 0.0), generous) == (LEFT, 20)
+    sites[2] = 0.55
+    strict = {**metadata.site_thresholds, SITES[2][0]: 0.56}
     changed = metadata.model_copy(update={"site_thresholds": strict})
     assert suspicious_sites(Answer(sites, 0.8, 0.0), changed) == (LEFT, 20)
 
