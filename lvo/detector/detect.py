@@ -23,9 +23,9 @@ PARITY_TOLERANCE = {"fp32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}
 """Largest difference of any probability from the bundle's stored answers, by precision."""
 Doubt = Literal["none", "equivocal", "unusual", "strange"]
 _BESIDE = 0.6
-"""Share of the likeliest site's probability that a further finding has at least. On the reader's pool, out of
-fold, a third had 51 % of what is listed right, and the first of the list in 62 % of studies; this has 65 % and
-79 %, and lists 84 % of the occluded sites instead of 88 %."""
+"""Share of the likeliest site's probability that a further finding has at least. On the reader's pool, out
+of fold: 65 % of what is listed is right (51 % at a third), the first of the list in 79 % of studies (62 %), and
+84 % of the occluded sites are listed (88 %)."""
 DEVICES = ("auto", "cpu", "torch-cpu", "cuda", "cuda-bf16", "cuda-fp16")
 """What `load_detector` may be asked for."""
 Precision = Literal["fp32", "bf16", "fp16"]

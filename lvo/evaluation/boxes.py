@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from lvo.detector import Detection, Detector
-from lvo.errors import PathNotFound
+from lvo.errors import PathNotFound, UsageError
+from lvo.imaging.resample import HEAD_BOX
 from lvo.report.folder import RESULT_NAME
 from lvo.study import FloatArray, StudyResult
 
@@ -62,12 +63,24 @@ def write_box(folder: Path, box: Box) -> None:
 
 
 def read_box(folder: Path) -> Box | None:
-    """The box of a study; None where it never came to the detector."""
+    """The box of a study; None where it never came to the detector.
+
+    Raises
+    ------
+    UsageError
+        It was kept by a version whose detector saw a box of another size.
+    """
     path = folder / BOX_NAME
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as stored:
-        return Box(stored["cta"], stored.get("ncct"))
+        box = Box(stored["cta"], stored.get("ncct"))
+    if box.cta.shape != HEAD_BOX.shape:
+        raise UsageError(
+            f"{path} has {box.cta.shape} voxels, and this version's box {HEAD_BOX.shape}; "
+            "score the studies again, with --keep-boxes, into another folder."
+        )
+    return box
 
 
 def read_result(folder: Path) -> StudyResult:

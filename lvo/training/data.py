@@ -25,6 +25,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES
 from lvo.detector.torch_network import PRIOR_STEP
 from lvo.errors import ConfigInvalid, PathNotFound
+from lvo.imaging.resample import HEAD_BOX
 from lvo.phantom.patient import Patient
 from lvo.training.boxed import DataConfig, draw_case, image_family, vessels_in_box
 from lvo.training.views import MIRRORED_SITE, Arrays, Item, tensors, varied
@@ -78,6 +79,23 @@ def stored(item: Mapping[str, torch.Tensor]) -> Arrays:
     for name in ("cta", "ncct"):
         arrays[name] = np.clip(np.rint(arrays[name]), -1024, 3071).astype(np.int16)
     return arrays
+
+
+def read_patient(path: Path) -> Arrays:
+    """A patient of a pool.
+
+    Raises
+    ------
+    ConfigInvalid
+        The pool was made for a box of another size.
+    """
+    item: Arrays = dict(np.load(path))
+    if item["cta"].shape != HEAD_BOX.shape:
+        raise ConfigInvalid(
+            f"pool: {path} is of a box of {item['cta'].shape} voxels, and this version's has "
+            f"{HEAD_BOX.shape}; delete that pool and make it again."
+        )
+    return item
 
 
 def describe(patient: Patient) -> dict[str, object]:
@@ -183,7 +201,7 @@ class PoolDataset(_Views):
     def fixed(self, share: int, shares: int) -> Iterable[Arrays]:
         """The validation patients of a share, in order."""
         for path in self._files()[share::shares]:
-            yield dict(np.load(path))
+            yield read_patient(path)
 
     def endless(self, rng: np.random.Generator, share: int, shares: int) -> Iterable[Arrays]:
         """Training patients in random order."""
@@ -192,7 +210,7 @@ class PoolDataset(_Views):
             if not files:
                 raise PathNotFound(f"({self.config.pool} holds no patients; fill it first)")
             for n in rng.permutation(len(files))[: max(64, len(files) // shares)]:
-                yield dict(np.load(files[n]))
+                yield read_patient(files[n])
 
     def _files(self) -> list[Path]:
         names = sorted(pool_of(self.config).glob("[0-9]*.npz"))

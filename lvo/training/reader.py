@@ -26,7 +26,7 @@ from lvo.detector.reader import (
 )
 from lvo.errors import PathNotFound
 from lvo.training.boxed import DataConfig
-from lvo.training.data import pool_of
+from lvo.training.data import pool_of, read_patient
 from lvo.training.views import cut_short
 
 F32 = npt.NDArray[np.float32]
@@ -173,7 +173,7 @@ def read_pool(detector: Detector, config: ReaderConfig, part: int = 0, parts: in
     """
     features, sites, group = [], [], []
     for path in sorted(pool_of(config.patients).glob("[0-9]*.npz"))[part::parts]:
-        item = dict(np.load(path))
+        item = read_patient(path)
         # Decided by the patient, so that a second reading is the same.
         rng = np.random.default_rng([int(path.stem), 9])
         seen, cut = rng.random(2) < (config.ncct_share, config.cut_short)

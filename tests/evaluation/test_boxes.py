@@ -15,7 +15,7 @@ from lvo.clock import Clock
 from lvo.detector import Detection, Detector, HeadFinding
 from lvo.detector.detect import Doubt
 from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES, Evidence
-from lvo.errors import PathNotFound
+from lvo.errors import PathNotFound, UsageError
 from lvo.evaluation.boxes import (
     Box,
     finished,
@@ -99,6 +99,12 @@ def test_box_comes_back_as_it_was(tmp_path: Path, box: Box) -> None:
         assert found is not None and np.array_equal(found.cta, written.cta)
         assert (found.ncct is None) is (written.ncct is None)
     assert found.ncct is not None and np.array_equal(found.ncct, box.cta + 1)
+
+
+def test_a_box_of_another_size_is_refused_with_what_to_do(tmp_path: Path, box: Box) -> None:
+    write_box(tmp_path, Box(box.cta[..., 1:]))
+    with pytest.raises(UsageError, match=r"box\.npz .*score the studies again"):
+        read_box(tmp_path)
 
 
 def test_rescoring_gives_what_the_detector_says(tmp_path: Path, box: Box, detector: Detector) -> None:

@@ -155,6 +155,12 @@ def test_a_pool_is_filled_by_parts(tmp_path: Path) -> None:
         assert item["cta"].dtype == np.int16
 
 
+def test_a_patient_of_a_pool_made_for_another_box_is_refused_by_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "000003.npz", cta=np.zeros((96, 112, 112), np.int16))
+    with pytest.raises(ConfigInvalid, match=r"000003\.npz .*make it again"):
+        data.read_patient(tmp_path / "000003.npz")
+
+
 @needs_atlas
 def test_a_banked_head_says_where_it_is() -> None:
     head = sample_head(np.random.default_rng(3))
