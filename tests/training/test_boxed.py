@@ -204,5 +204,5 @@ def test_a_part_of_the_box_is_told_its_place() -> None:
     network = make_network(NetworkConfig(filters=4, blocks_down=(1, 1), blocks_up=(1,)))
     network.prior.copy_(torch.randn(network.prior.shape))
     ncct, corner = torch.zeros(1, 1, 24, 32, 56), torch.tensor([[7, 9]])
-    whole = network._place(torch.zeros(1, 1, *EVIDENCE_GRID.shape), None)
-    assert torch.equal(network._place(ncct, corner), whole[:, :, 7:31, 9:41])
+    whole = network.place(torch.zeros(1, 1, *EVIDENCE_GRID.shape), None)
+    assert torch.equal(network.place(ncct, corner), whole[:, :, 7:31, 9:41])
