@@ -28,6 +28,7 @@ class Occlusion:
     Attributes
     ----------
     position : centre of the clot, LPS mm; None where the truth does not say.
+    lumen_mm : diameter of the artery where the clot begins; None where the truth does not say.
     """
 
     segment: Segment
@@ -35,6 +36,7 @@ class Occlusion:
     clot_length_mm: float | None
     collateral: str
     position: Point | None
+    lumen_mm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,8 @@ def read_cases(truth_csv: Path, results: Path) -> tuple[Case, ...]:
     ----------
     truth_csv : one row per occlusion, one for a study without; columns ``study``, ``status``
         (``patent`` or ``occluded``), ``segment`` and ``side`` (empty when patent), ``clot_length_mm``,
-        ``collateral``, ``position_x``, ``position_y``, ``position_z`` (LPS mm). Others are kept as the
-        case's ``about``. Or a folder whose studies that have a result have a table each.
+        ``collateral``, ``position_x``, ``position_y``, ``position_z`` (LPS mm), and ``lumen_mm`` if known.
+        Others are kept as the case's ``about``. Or a folder whose studies with a result have a table each.
     results : folder with ``<study>/result.json`` or ``<study>.json``.
 
     Raises
@@ -177,13 +179,14 @@ def _occlusion(row: dict[str, str], where: str) -> Occlusion | None:
     try:
         segment, side = Segment(row["segment"]), Side(row["side"])
         length = float(row["clot_length_mm"]) if row["clot_length_mm"] else None
+        lumen = float(row["lumen_mm"]) if row.get("lumen_mm") else None
         given = [row[f"position_{axis}"] for axis in "xyz"]
         position = (float(given[0]), float(given[1]), float(given[2])) if all(given) else None
     except ValueError as fault:
         raise TruthInvalid(f"{where}: {fault}.") from fault
     if side not in segment.sides:
         raise TruthInvalid(f"{where}: {segment} has no side {side}.")
-    return Occlusion(segment, side, length, row["collateral"], position)
+    return Occlusion(segment, side, length, row["collateral"], position, lumen)
 
 
 def _result(folder: Path, study: str) -> StudyResult | None:

@@ -17,13 +17,16 @@ from lvo.study import Role
 LENGTH_BOUNDS_MM = (8.0, 15.0)
 LENGTH_NAMES = ("< 8 mm", "8 to 15 mm", "≥ 15 mm")
 """Bins of clot length."""
+LUMEN_BOUNDS_MM = (1.6, 2.0)
+LUMEN_NAMES = ("< 1.6 mm", "1.6 to 2 mm", "≥ 2 mm")
+"""Bins of the width of the artery where the clot begins."""
 NOISE_BOUNDS_HU = (10.0, 17.0)
 NOISE_NAMES = ("low", "middle", "high")
 """Bins of noise where no table says what was ordered; the benchmark orders by the same."""
 PHASES = ("early", "early-arterial", "peak", "peak-arterial", "late", "venous")
 ORDER = {
     name: f"{place:02d}"
-    for names in (list(Segment), LENGTH_NAMES, NOISE_NAMES, PHASES)
+    for names in (list(Segment), LENGTH_NAMES, LUMEN_NAMES, NOISE_NAMES, PHASES)
     for place, name in enumerate(names)
 }
 """What sorts otherwise than by its name, and its place."""
@@ -98,6 +101,12 @@ def length_name(occlusion: Occlusion) -> str:
     return LENGTH_NAMES[sum(occlusion.clot_length_mm >= bound for bound in LENGTH_BOUNDS_MM)]
 
 
+def _lumen(_: Case, occlusion: Occlusion | None) -> list[tuple[str, ...]]:
+    if occlusion is None or occlusion.lumen_mm is None:
+        return []
+    return [(occlusion.segment.value, LUMEN_NAMES[sum(occlusion.lumen_mm >= b for b in LUMEN_BOUNDS_MM)])]
+
+
 def _of_occlusion(
     *parts: Callable[[Occlusion], str],
 ) -> Callable[[Case, Occlusion | None], list[tuple[str, ...]]]:
@@ -158,6 +167,7 @@ STRATA: tuple[Stratum, ...] = (
         "By collateral grade (0 none to 3 good)", ("collateral",), "occlusion", _of_occlusion(grade_name)
     ),
     Stratum("By clot length", ("clot",), "occlusion", _of_occlusion(length_name)),
+    Stratum("Segment, and lumen where the clot begins", ("segment", "lumen"), "occlusion", _lumen),
     Stratum("By phase of the bolus", ("phase",), "study", _phase),
     Stratum("By the bolus as the software measured it", ("phase",), "study", _bolus),
     Stratum("By noise", ("noise",), "study", _noise),

@@ -12,15 +12,16 @@ import SimpleITK as sitk
 import torch
 
 from lvo.anatomy import SITES
+from lvo.phantom.flow.occlude import Occlusion
 from lvo.phantom.image import Lattice, lumen_truth, tubes
 from lvo.phantom.paint import centreline
-from lvo.phantom.patient import Case
+from lvo.phantom.patient import Case, Patient
 from lvo.phantom.vessels.labels import LABELS
 from lvo.phantom.vessels.routes import MNI_SCALE
 from lvo.study import Affine
 
 TRUTH_COLUMNS = (
-    "study", "seed", "status", "segment", "side", "clot_length_mm", "collateral", "fill",
+    "study", "seed", "status", "segment", "side", "clot_length_mm", "lumen_mm", "collateral", "fill",
     "position_x", "position_y", "position_z", "clot_hu", "kind", "age", "artery_hu", "vein_hu",
     "phase", "kvp", "noise_hu", "slice_mm", "ncct_mm", "motion", "variants", "mimics",
 )  # fmt: skip
@@ -56,6 +57,7 @@ def truth_rows(name: str, case: Case) -> list[dict[str, object]]:
                 "segment": o.segment.value,
                 "side": o.side.value,
                 "clot_length_mm": round(o.length_mm / MNI_SCALE, 1),
+                "lumen_mm": round(lumen_mm(patient, o), 2),
                 "collateral": o.collateral,
                 "fill": round(o.fill, 2),
                 "position_x": round(x, 2),
@@ -66,6 +68,12 @@ def truth_rows(name: str, case: Case) -> list[dict[str, object]]:
             }
         )
     return rows or [common]
+
+
+def lumen_mm(patient: Patient, occlusion: Occlusion) -> float:
+    """Diameter of the artery where a clot begins, in an average adult's mm."""
+    branch = patient.arteries.branches[occlusion.branch]
+    return 2 * float(np.interp(occlusion.start_mm, branch.arc, branch.radius)) / MNI_SCALE
 
 
 def write_truth(folder: Path, case: Case) -> None:

@@ -133,6 +133,16 @@ def test_every_occlusion_stands_once_in_each_table(sample: Report) -> None:
     assert lengths == [("< 8 mm",), ("8 to 15 mm",), ("≥ 15 mm",)]
 
 
+def test_clots_are_told_apart_by_the_lumen_they_begin_in_where_the_truth_knows_it(tmp_path: Path) -> None:
+    truth = tmp_path / "truth.csv"
+    rows = ("a,1,occluded,M2,left,10,2,arterial,30,0,0,1.99", "b,2,occluded,M2,left,9,2,arterial,30,0,0,",
+            "c,3,patent,,,,,,,,,")  # fmt: skip
+    truth.write_text("\n".join([f"{HEADER},lumen_mm", *rows]))
+    assert [g.key for g in table(evaluate_folder(truth, tmp_path), "Segment, and lumen").rows] == [
+        ("M2", "1.6 to 2 mm")
+    ]
+
+
 def test_two_occlusions_are_paired_by_distance(tmp_path: Path) -> None:
     rows = "a,1,occluded,M1,left,,,x,30,0,0\na,1,occluded,BA,midline,12,,x,0,20,-20\n"
     wrong_place = (Segment.P1, Side.RIGHT, 0.3, (-5.0, 20.0, -20.0))

@@ -90,6 +90,7 @@ def test_truth_says_where_the_clot_is(written, study):
     index = index_of(study.cta, place)
     assert (index >= 0).all() and (index < study.cta.array.shape).all()
     head = np.linalg.inv(case.scan.pose) @ [*place, 1]
+    assert 1.5 < float(row["lumen_mm"]) < 4.5  # of an M1
     assert 5 < head[0] < 50  # on the patient's left, where an M1 runs
     assert np.linalg.norm(case.patient.occlusions[0].points - head[:3], axis=1).min() < 0.1
 
