@@ -21,6 +21,10 @@ _MEASURED = (
     (Segment.ICA_INTRACRANIAL, Side.RIGHT),
     (Segment.BASILAR, Side.MIDLINE),
 )
+_PLACED = 0.2
+"""Probability of the likeliest finding from which its place is told without caution. Under it the place was
+right in 19 of 43 suspected studies of the benchmark and in 22 of 64 composed ones; from it on, in 228 of 285
+and in 19 of 25."""
 
 
 def bolus_of(
@@ -40,7 +44,16 @@ def bolus_of(
 
 
 def doubts(detection: Detection) -> tuple[Reason, ...]:
-    """How far the answer is to be trusted; a rejection where it is not."""
+    """How far the answer and its place are to be trusted; a rejection where the answer is not."""
+    found = _doubt(detection)
+    likeliest = max((f.probability for f in detection.findings), default=1.0)
+    if detection.doubt != "strange" and likeliest < _PLACED:
+        text = "No single place stands out: the one that is named may be wrong. Look at every artery."
+        found += (Reason(code="place-uncertain", message=text, kind="caution"),)
+    return found
+
+
+def _doubt(detection: Detection) -> tuple[Reason, ...]:
     match detection.doubt:
         case "equivocal":
             text = "The probability lies close to the threshold: a person should look first."

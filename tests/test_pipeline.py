@@ -126,7 +126,7 @@ class FakeDetector:
 
     def __init__(self, suspected: bool = True, error: Exception | None = None) -> None:
         self.bundle, self.suspected, self.error = Bundle(), suspected, error
-        self.doubt, self.evidence = "none", seen()
+        self.doubt, self.evidence, self.found = "none", seen(), Found()
         self.seen: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]] = []
 
     def detect(self, cta: npt.NDArray[np.float32], ncct: npt.NDArray[np.float32] | None) -> Any:
@@ -137,7 +137,7 @@ class FakeDetector:
         class Detection:
             probability = thrombectomy = 0.9 if self.suspected else 0.05
             suspected = self.suspected
-            findings = (Found(),) if self.suspected else ()
+            findings = (self.found,) if self.suspected else ()
             segments = ((Segment.M1, Side.LEFT, probability),)
             doubt, evidence = self.doubt, self.evidence
             heatmap, arteries = evidence.arteries * evidence.clot, evidence.arteries
@@ -219,6 +219,14 @@ def test_a_doubt_is_a_caution_and_leaves_the_answer(doubt: str, code: str | None
     result = pipeline.analyse(study_of(), detector).result
     assert result.status is Status.SUSPECTED
     assert codes(result, "caution") & {"equivocal", "unusual-image"} == ({code} if code else set())
+
+
+@pytest.mark.parametrize(("probability", "told"), [(0.19, True), (0.2, False)])
+def test_a_place_that_does_not_stand_out_is_named_with_a_caution(probability: float, told: bool) -> None:
+    detector = FakeDetector()
+    detector.found = Found(probability=probability)
+    result = pipeline.analyse(study_of(), detector).result
+    assert result.findings and ("place-uncertain" in codes(result, "caution")) is told
 
 
 @pytest.mark.parametrize("suspected", [True, False])
