@@ -1,6 +1,6 @@
 """What each choice of network, input, labels and loss is worth: short runs, alike but for one.
 
-``scripts/ablate.py --config configs/train/network/cpu-whole.yaml --out runs/ablation [--only NAME ...]``
+``scripts/ablate.py --config configs/train/network/ablation.yaml --out runs/ablation [--only NAME ...]``
 
 What can be taken from a trained network is taken from the one that the settings start from: whole boxes, in
 the same order, until it has made do without. What makes another network begins with fresh weights, and is
@@ -43,7 +43,7 @@ from lvo.training.config import read_config
 from lvo.training.data import make_dataset, pool_of, vessel_prior
 from lvo.training.loop import train
 from lvo.training.losses import compute_loss, state_classes
-from lvo.training.run import RunConfig, starting_network
+from lvo.training.run import RunConfig, make_patients, starting_network
 from lvo.training.watching import LossFn
 
 VALIDATION = 48
@@ -205,16 +205,17 @@ VARIANTS: Mapping[str, Variant] = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, help="a run's settings: pool, precision, rate")
-    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--make-patients", type=int, metavar="N", help="first make the missing patients, with N processes"
+    )
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        settings = read_config(arguments.config, RunConfig).model_copy(
-            update={"steps": arguments.steps, "warmup_steps": arguments.steps // 10, "ema_decay": 0.99,
-                    "validation_batches": 1, "log_every": 10}
-        )  # fmt: skip
+        settings = read_config(arguments.config, RunConfig)
+        if arguments.make_patients:
+            make_patients(settings.data, arguments.make_patients)
         prior = vessel_prior(_watched(settings), limit=100)
         for name in arguments.only:
             measure(name, settings, prior, arguments.out)

@@ -1,0 +1,74 @@
+"""Ablation: every variant can be trained, and a table says how it differs from its base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lvo.detector.bundle import NetworkConfig
+from lvo.detector.evidence import VESSEL_CLASSES
+from lvo.training.boxed import CLOT, LIT, MISSING
+from lvo.training.losses import compute_loss
+from scripts.ablate import INPUTS, VARIANTS, _at_lower_scales, _DeepBody, _middle, table
+
+
+def part_of_a_box() -> dict[str, torch.Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    return {
+        "cta": torch.randn(1, 1, 16, 16, 144, generator=rng) * 100,
+        "ncct": torch.randn(1, 1, 8, 8, 72, generator=rng) * 30,
+        "has_ncct": torch.ones(1, 1),
+        "corner": torch.tensor([[4, 4]]),
+        "vessel": torch.randint(0, VESSEL_CLASSES, (1, 8, 8, 72), generator=rng),
+        "state": torch.tensor([0, LIT, MISSING, CLOT])[torch.randint(0, 4, (1, 8, 8, 72), generator=rng)],
+    }
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_learns_from_a_part_of_the_box(name: str) -> None:
+    batch, variant = part_of_a_box(), VARIANTS[name]
+    network = variant.network(NetworkConfig(filters=8)).train()
+    loss, _ = variant.loss(network(*(batch[k] for k in INPUTS)), batch)
+    if isinstance(network.body, _DeepBody):
+        assert len(network.body.lower) == 2
+        loss = loss + _at_lower_scales(network.body.lower, batch)
+    loss.backward()
+    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in network.parameters())
+    assert VARIANTS[variant.base].base == variant.base
+
+
+@torch.no_grad()
+def test_the_losses_differ_and_leave_the_released_one_alone() -> None:
+    batch = part_of_a_box()
+    outputs = VARIANTS["released"].network(NetworkConfig(filters=8))(*(batch[k] for k in INPUTS))
+    before = float(compute_loss(outputs, batch)[0])
+    changed = {
+        name: float(v.loss(outputs, batch)[0]) for name, v in VARIANTS.items() if v.loss is not compute_loss
+    }
+    assert len(changed) == 5 and before not in changed.values()
+    assert float(compute_loss(outputs, batch)[0]) == before
+
+
+def test_the_middle_of_a_box_knows_where_it_lies() -> None:
+    whole = {
+        "cta": torch.zeros(1, 1, 96, 112, 144),
+        "ncct": torch.zeros(1, 1, 48, 56, 72),
+        "vessel": torch.zeros(1, 48, 56, 72),
+        "state": torch.zeros(1, 48, 56, 72),
+    }
+    found = _middle(whole, (24, 32))
+    assert found["corner"].tolist() == [[12, 12]] and found["cta"].shape == (1, 1, 48, 64, 144)
+    assert found["ncct"].shape[2:] == found["vessel"].shape[1:] == (24, 32, 72)
+
+
+def test_the_table_sets_each_run_against_its_base(tmp_path: Path) -> None:
+    for name, shift in (("released", 0.0), ("no-dice", 0.1), ("fresh", 0.3)):
+        figures = np.full((5, 4), 0.5 + shift)
+        figures[0, 2] = np.nan  # a patient without a clot
+        np.savez(tmp_path / f"{name}.npz", figures=figures, seconds=1 + shift)
+    released, no_dice, fresh = table(tmp_path).splitlines()[2:]
+    assert "(" not in released.split("|")[3] and "(" not in fresh.split("|")[3]
+    assert [c.strip() for c in no_dice.split("|")[3:8]] == ["0.600 (+0.100 to +0.100)"] * 4 + ["1.10"]
