@@ -1,6 +1,6 @@
 """What each choice of network, input, labels and loss is worth: short runs, alike but for one.
 
-``scripts/ablate.py --config configs/train/network/ablation.yaml --out runs/ablation [--only NAME ...]``
+``scripts/ablate.py --config configs/train/ablation.yaml --out runs/ablation [--only NAME ...]``
 
 What can be taken from a trained network is taken from the one that the settings start from: whole boxes, in
 the same order, until it has made do without. What makes another network begins with fresh weights, and is

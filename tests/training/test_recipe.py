@@ -43,6 +43,8 @@ def test_every_settings_file_belongs_to_a_recipe() -> None:
     for path in (CONFIGS / "network").iterdir():
         read_config(path, RunConfig)
     assert read_config(CONFIGS / "finetune.yaml", FinetuneConfig) == FinetuneConfig()
+    ablation = read_config(CONFIGS / "ablation.yaml", RunConfig)
+    assert ablation.start_from is not None and ablation.data.pool is not None
 
 
 def test_two_runs_of_one_name_are_refused(tmp_path: Path) -> None:
