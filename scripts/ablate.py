@@ -55,6 +55,8 @@ FIGURES = ("artery Dice", "artery in its class", "clot on an artery, AUC", "p(cl
 _IN_CHANNELS = 4 * 8 + 2 + 3
 _PARTS: Mapping[str, Any] = {"crop": (24, 32)}
 _FOUR: Mapping[str, Any] = {"batch_size": 4, "start_from": None, "lr": 1.5e-3}
+_SIDE = 16
+"""Voxels at either side of the box that a narrow field of view lacks; what is left are the 112 mm of 0.4.0."""
 _LAST_SITE, _OTHER, _VEIN = len(SITES), VESSEL_CLASSES - 2, VESSEL_CLASSES - 1
 F64 = npt.NDArray[np.float64]
 
@@ -69,6 +71,13 @@ class _WithoutNarrow(VesselNet):
     def windows(self, cta: Tensor) -> Tensor:
         soft, wide, turned, narrow = super().windows(cta).split(1, dim=1)
         return torch.cat([soft, wide, turned, torch.zeros_like(narrow)], dim=1)
+
+
+class _Narrow(VesselNet):
+    def windows(self, cta: Tensor) -> Tensor:
+        seen = super().windows(cta)
+        seen[..., :_SIDE] = seen[..., -_SIDE:] = 0
+        return seen
 
 
 class _Coarse(VesselNet):
@@ -179,6 +188,7 @@ VARIANTS: Mapping[str, Variant] = {
     "released": Variant("the released network, trained on"),
     "again": Variant("the same, other random numbers: what chance makes of it", seed=101),
     "2-mm-input": Variant("the CTA averaged to 2 mm first", _Coarse),
+    "narrow-field": Variant("112 mm of the box's 144 from side to side", _Narrow),
     "no-mirrored-channel": Variant("without the mirrored image beside the image", _WithoutMirror),
     "no-ncct": Variant("never shown an NCCT", ncct_dropped=1.0),
     "no-narrow-window": Variant("without the window of 60 HU", _WithoutNarrow),
@@ -186,6 +196,10 @@ VARIANTS: Mapping[str, Variant] = {
     "no-dice": Variant("cross-entropy without Dice", loss=_altered(_entropy_and_dice=_no_dice)),
     "no-vessel-emphasis": Variant(
         "arteries weigh no more than background", loss=_altered(_CLASS_WEIGHT=(1.0,) * VESSEL_CLASSES)
+    ),
+    "more-vessel-emphasis": Variant(
+        "named arteries weigh twice as much",
+        loss=_altered(_CLASS_WEIGHT=(0.25, *([4.0] * (VESSEL_CLASSES - 3)), 1.0, 1.0)),
     ),
     "no-clot-emphasis": Variant("clot weighs as much as lit lumen", loss=_altered(_STATE_WEIGHT=(1.0,) * 3)),
     "no-cutoff": Variant("cut-offs are not asked for", loss=_altered(_CUTOFF_WEIGHT=0.0)),

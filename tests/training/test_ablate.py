@@ -48,7 +48,7 @@ def test_the_losses_differ_and_leave_the_released_one_alone() -> None:
     changed = {
         name: float(v.loss(outputs, batch)[0]) for name, v in VARIANTS.items() if v.loss is not compute_loss
     }
-    assert len(changed) == 5 and before not in changed.values()
+    assert len(changed) == 6 and before not in changed.values()
     assert float(compute_loss(outputs, batch)[0]) == before
 
 
