@@ -56,7 +56,7 @@ _IN_CHANNELS = 4 * 8 + 2 + 3
 _PARTS: Mapping[str, Any] = {"crop": (24, 32)}
 _FOUR: Mapping[str, Any] = {"batch_size": 4, "start_from": None, "lr": 1.5e-3}
 _SIDE = 16
-"""Voxels at either side of the box that a narrow field of view lacks; what is left are the 112 mm of 0.4.0."""
+"""Voxels at either side of the box that a narrow field of view lacks; 112 mm are left, as in 0.4.0."""
 _LAST_SITE, _OTHER, _VEIN = len(SITES), VESSEL_CLASSES - 2, VESSEL_CLASSES - 1
 F64 = npt.NDArray[np.float64]
 
