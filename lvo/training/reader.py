@@ -46,6 +46,7 @@ class ReaderConfig(BaseModel):
     cut_short : share of patients whose scan ends inside the box (`lvo.training.views.cut_short`).
     folds : every patient's calibration logit comes from a reader that did not see that patient.
     members : perceptrons whose logits are averaged.
+    weight_penalty : on the sum of the squares of all weights.
     specificity : of the study's thresholds together, on the patent patients of the pool.
     site_specificity : of the threshold from which a further site of a segment is listed.
     equivocal : share of the pool's patients whose answers are called equivocal.
@@ -60,8 +61,8 @@ class ReaderConfig(BaseModel):
     members: int = 6
     hidden: int = 64
     epochs: int = 8
-    lr: float = 3e-3
-    weight_decay: float = 0.1
+    lr: float = 1e-2
+    weight_penalty: float = 1e-3
     dropout: float = 0.25
     specificity: float = 0.92
     site_specificity: float = 0.98
@@ -91,6 +92,35 @@ def study_truth(sites: F32) -> F32:
     return np.stack([sites.max(axis=1), sites[:, IS_THROMBECTOMY].max(axis=1)], axis=1)
 
 
+class MonotoneLinear(nn.Module):
+    """A linear layer whose weights are never negative: their logarithms are trained.
+
+    Weights that are cut off at nothing after each step are soon all nothing, and stay so: a reader of 300
+    patients then gave all of them one answer.
+
+    Parameters
+    ----------
+    inside, outside : inputs and outputs.
+    free : inputs, the last ones, whose weights may be negative too.
+    """
+
+    def __init__(self, inside: int, outside: int, free: int = 0) -> None:
+        super().__init__()
+        start = torch.rand(outside, inside - free) * 4 / inside + 1e-3 / inside
+        self.logarithm = nn.Parameter(start.log())
+        self.free = nn.Parameter(torch.randn(outside, free) * 0.05)
+        self.bias = nn.Parameter(torch.zeros(outside))
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The weights, (outside, inside)."""
+        return torch.cat([self.logarithm.exp(), self.free], dim=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """From (..., inside) to (..., outside)."""
+        return nn.functional.linear(x, self.weight, self.bias)
+
+
 class SiteReader(nn.Module):
     """What `lvo.detector.reader` computes, to be trained; more evidence never makes an occlusion less likely.
 
@@ -100,66 +130,66 @@ class SiteReader(nn.Module):
 
     def __init__(self, config: ReaderConfig) -> None:
         super().__init__()
-        wide = FEATURES + _SHARED * CONTEXT.shape[1] + SEGMENT_CODE.shape[1]
-        self.layers = nn.ModuleDict(
-            {
-                "share-0": nn.Linear(FEATURES, _SHARED),
-                "site-0": nn.Linear(wide, config.hidden),
-                "site-1": nn.Linear(config.hidden, config.hidden // 2),
-                "site-2": nn.Linear(config.hidden // 2, 1),
-                "study-0": nn.Linear(len(SITES) * _SHARED, 32),
-                "study-1": nn.Linear(32, STUDY_ANSWERS),
-            }
+        wide = FEATURES + _SHARED * CONTEXT.shape[1] + _SEGMENTS
+        self.share = MonotoneLinear(FEATURES, _SHARED)
+        self.site = nn.ModuleList(
+            [
+                MonotoneLinear(wide, config.hidden, free=_SEGMENTS),
+                MonotoneLinear(config.hidden, config.hidden // 2),
+                MonotoneLinear(config.hidden // 2, 1),
+            ]
         )
-        self.pool = nn.Parameter(torch.tensor([[1.0] * STUDY_ANSWERS, [0.0] * STUDY_ANSWERS]))
+        self.study = nn.ModuleList(
+            [MonotoneLinear(len(SITES) * _SHARED, 32), MonotoneLinear(32, STUDY_ANSWERS)]
+        )
+        self.slope = nn.Parameter(torch.zeros(STUDY_ANSWERS))
+        self.offset = nn.Parameter(torch.zeros(STUDY_ANSWERS))
         self.dropout, self.light = nn.Dropout(config.dropout), nn.Dropout(0.1)
         self.code = torch.from_numpy(SEGMENT_CODE)
-        self._begin()
 
-    @torch.no_grad()
-    def _begin(self) -> None:
-        for layer in self.layers.values():
-            assert isinstance(layer, nn.Linear)
-            nn.init.uniform_(layer.weight, 0, 4 / layer.in_features)
-            nn.init.zeros_(layer.bias)
-        nn.init.normal_(self._of_code(), 0, 0.05)
-        nn.init.constant_(self.layers["site-2"].bias, _RARE_LOGIT)  # type: ignore[arg-type]
+    @property
+    def layers(self) -> dict[str, MonotoneLinear]:
+        """By the names that `lvo.detector.reader` knows."""
+        return dict(zip(LAYERS, (self.share, *self.site, *self.study), strict=True))
 
-    def _of_code(self) -> torch.Tensor:
-        """The weights of the segment's code."""
-        weight = self.layers["site-0"].weight
-        assert isinstance(weight, torch.Tensor)
-        return weight[:, -_SEGMENTS:]
+    @property
+    def pool(self) -> torch.Tensor:
+        """Slopes and offsets with which the sites' logits enter the study's, (2, STUDY_ANSWERS)."""
+        return torch.stack([self.slope.exp(), self.offset])
 
-    @torch.no_grad()
-    def stay_monotone(self) -> None:
-        """Bring the weights back to where evidence only ever speaks for an occlusion."""
-        code = self._of_code().clone()
-        for layer in self.layers.values():
-            assert isinstance(layer, nn.Linear)
-            layer.weight.clamp_(min=0)
-        self._of_code().copy_(code)
-        self.pool[0].clamp_(min=0)
+    def penalty(self) -> torch.Tensor:
+        """Sum of the squares of all weights."""
+        return torch.stack([(layer.weight**2).sum() for layer in self.layers.values()]).sum()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (n, sites + STUDY_ANSWERS) from standardised features (n, sites, FEATURES)."""
-        layer = self.layers
-        shared = layer["share-0"](x).relu()
-        beside = shared[:, torch.from_numpy(CONTEXT)].flatten(2)
-        hidden = torch.cat([x, beside, self.code.expand(len(x), -1, -1)], dim=-1)
-        hidden = self.dropout(layer["site-0"](self.light(hidden)).relu())
-        sites = layer["site-2"](layer["site-1"](hidden).relu())[..., 0]
-        whole = layer["study-1"](self.dropout(layer["study-0"](shared.flatten(1)).relu()))
+        sites, whole = self.parts(x)
         dear = sites[:, torch.from_numpy(IS_THROMBECTOMY)]
         together = torch.stack([sites.logsumexp(1), dear.logsumexp(1)], dim=1)
-        return torch.cat([sites, self.pool[0] * together + self.pool[1] + whole], dim=1)
+        slope, offset = self.pool
+        return torch.cat([sites, slope * together + offset + whole], dim=1)
+
+    def parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The sites' logits, (n, sites), and what the study adds to theirs, (n, STUDY_ANSWERS)."""
+        shared = self.share(x).relu()
+        beside = shared[:, torch.from_numpy(CONTEXT)].flatten(2)
+        hidden = torch.cat([x, beside, self.code.expand(len(x), -1, -1)], dim=-1)
+        hidden = self.dropout(self.site[0](self.light(hidden)).relu())
+        sites = self.site[2](self.site[1](hidden).relu())[..., 0]
+        return sites, self.study[1](self.dropout(self.study[0](shared.flatten(1)).relu()))
+
+    @torch.no_grad()
+    def centre(self, x: torch.Tensor) -> None:
+        """Begin with nobody suspected: hidden units that are far too sure at first die in a few steps."""
+        sites, whole = self.parts(x)
+        self.layers["site.2"].bias.add_(_RARE_LOGIT - sites.mean())
+        self.layers["study.1"].bias.sub_(whole.mean(dim=0))
 
     def tensors(self) -> dict[str, F32]:
         """Its weights by the names that `lvo.detector.reader` knows."""
         found = {"pool": self.pool}
-        for name in LAYERS:
-            linear = self.layers[name.replace(".", "-")]
-            found |= {f"{name}.weight": linear.weight, f"{name}.bias": linear.bias}  # type: ignore[dict-item]
+        for name, layer in self.layers.items():
+            found |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias}
         return {name: value.detach().numpy().copy() for name, value in found.items()}
 
 
@@ -234,7 +264,8 @@ def train_perceptrons(
 
 def _fit(x: torch.Tensor, y: torch.Tensor, share: torch.Tensor, config: ReaderConfig) -> SiteReader:
     net = SiteReader(config)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    net.centre(x)
+    optimiser = torch.optim.Adam(net.parameters(), lr=config.lr)
     steps = config.epochs * max(1, len(x) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.lr * 2, total_steps=steps)
     weight = (y >= 0).float()
@@ -246,9 +277,8 @@ def _fit(x: torch.Tensor, y: torch.Tensor, share: torch.Tensor, config: ReaderCo
             net(x[pick]), y[pick].clamp(min=0), weight=weight[pick]
         )
         optimiser.zero_grad()
-        loss.backward()
+        (loss + config.weight_penalty * net.penalty()).backward()
         optimiser.step()
-        net.stay_monotone()
         schedule.step()
     return net.eval()
 

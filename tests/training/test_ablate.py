@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("monai", reason="training needs monai: install the 'train' extra")
+
 import torch
 
 from lvo.detector.bundle import NetworkConfig

@@ -7,11 +7,13 @@ import pytest
 
 pytest.importorskip("monai", reason="training needs monai: install the 'train' extra")
 
+import torch
+
 from lvo.anatomy import SITES
 from lvo.detector.features import FEATURES, LIT_SHARE
 from lvo.detector.reader import STUDY_ANSWERS, reader_from
 from lvo.training.boxed import DataConfig
-from lvo.training.reader import ReaderConfig, Readings, train_reader
+from lvo.training.reader import ReaderConfig, Readings, SiteReader, train_reader
 
 
 def test_no_answer_falls_when_there_is_more_to_be_seen_and_the_truth_is_learnt() -> None:
@@ -22,7 +24,7 @@ def test_no_answer_falls_when_there_is_more_to_be_seen_and_the_truth_is_learnt()
     # What goes together in these patients: a clot here, and lit lumen everywhere else.
     features[..., 5] += 4 * occluded
     features[..., LIT_SHARE] += 2 * (occluded.max(axis=1, keepdims=True) - occluded)
-    config = ReaderConfig(patients=DataConfig(), members=1, epochs=20)
+    config = ReaderConfig(patients=DataConfig(), members=1, epochs=40)
     reader = reader_from(train_reader(Readings(features, occluded, np.arange(160)), config))
     logits = np.stack([reader.logits(f) for f in features])
     study = logits[:, -STUDY_ANSWERS]
@@ -33,3 +35,19 @@ def test_no_answer_falls_when_there_is_more_to_be_seen_and_the_truth_is_learnt()
         more = features[patient].copy()
         more[site, feature] += -2 if feature == LIT_SHARE else 2
         assert (reader.logits(more) >= logits[patient] - 1e-5).all()
+
+
+@torch.no_grad()
+def test_it_begins_with_nobody_suspected_whatever_the_features() -> None:
+    torch.manual_seed(0)
+    reader, x = (
+        SiteReader(ReaderConfig(patients=DataConfig())).eval(),
+        torch.rand(50, len(SITES), FEATURES) * 6,
+    )
+    reader.centre(x)
+    sites, whole = reader.parts(x)
+    assert float(sites.mean()) == pytest.approx(-3, abs=1e-3)
+    assert whole.mean(dim=0).tolist() == pytest.approx([0.0] * STUDY_ANSWERS, abs=1e-3)
+    assert all(
+        bool((layer.weight[:, : -layer.free.shape[1] or None] > 0).all()) for layer in reader.layers.values()
+    )
