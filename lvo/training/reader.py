@@ -61,7 +61,7 @@ class ReaderConfig(BaseModel):
     members: int = 6
     hidden: int = 64
     epochs: int = 8
-    lr: float = 1e-2
+    lr: float = 3e-2
     weight_penalty: float = 1e-3
     dropout: float = 0.25
     specificity: float = 0.92
