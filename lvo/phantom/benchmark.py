@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from lvo.study import Volume
 
 MATRIX = 256
 """Rows and columns of its CTAs: a thousand studies fit a laptop."""
+LATER_COLUMNS = ("lumen_mm",)
+"""Columns of truth.csv that say more of the same patients than when the benchmark was frozen."""
 COLUMNS = ("study", "seed", "sites", "collateral", "phase", "noise", "slice_mm", "ncct", "variant", "mimic")
 
 
@@ -106,9 +109,10 @@ def describe(folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``truth``: SHA-256 of truth.csv; by study, ``cta`` and ``ncct``: the fingerprint as a flat list.
+        ``truth``: SHA-256 of truth.csv without `LATER_COLUMNS`; by study, ``cta`` and ``ncct``: the
+        fingerprint as a flat list.
     """
-    found: dict[str, Any] = {"truth": hashlib.sha256((folder / "truth.csv").read_bytes()).hexdigest()}
+    found: dict[str, Any] = {"truth": hashlib.sha256(_frozen_truth(folder / "truth.csv")).hexdigest()}
     for study in sorted(p for p in folder.iterdir() if p.is_dir()):
         volumes = read_study(study)
         found[study.name] = {
@@ -117,6 +121,17 @@ def describe(folder: Path) -> dict[str, Any]:
             if volume is not None
         }
     return found
+
+
+def _frozen_truth(path: Path) -> bytes:
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        names = [n for n in reader.fieldnames or () if n not in LATER_COLUMNS]
+        out = io.StringIO(newline="")
+        table = csv.DictWriter(out, names, extrasaction="ignore")
+        table.writeheader()
+        table.writerows(reader)
+    return out.getvalue().encode("utf-8")
 
 
 def _site(text: str) -> tuple[Side, Segment]:
