@@ -44,6 +44,7 @@ from lvo.training.data import make_dataset, pool_of, vessel_prior
 from lvo.training.loop import train
 from lvo.training.losses import compute_loss, state_classes
 from lvo.training.run import RunConfig, make_patients, starting_network
+from lvo.training.views import keep, tensors
 from lvo.training.watching import LossFn
 
 VALIDATION = 48
@@ -274,8 +275,9 @@ def measure(name: str, settings: RunConfig, prior: Tensor, out: Path) -> None:
 
     run = out / name
     outcome = train(
-        config, run, network_factory=network, loss_fn=loss, inputs=INPUTS, resume=run.exists(),
+        config, run, network_factory=network, loss_fn=loss, inputs=INPUTS,
         dataset_factory=lambda **which: make_dataset(data, **which),
+        resume=any(run.glob("checkpoints/step-*")),
     )  # fmt: skip
     if outcome.ended == "finished":
         tested = variant.network(settings.network)
@@ -311,10 +313,11 @@ def _at_lower_scales(lower: list[Tensor], batch: dict[str, Tensor]) -> Tensor:
 def figures_of(network: VesselNet, data: DataConfig, watched: DataConfig) -> F64:
     """`FIGURES` of every validation patient, (patients, 4); the last two are of clots."""
     rows = []
-    for item in make_dataset(watched, split="validation", seed=0, rank=0, world=1):
-        batch = {name: value[None] for name, value in item.items()}
+    for item in make_dataset(watched, split="validation", seed=0, rank=0, world=1).fixed(0, 1):
         if data.crop is not None:
-            batch = _middle(batch, data.crop)
+            spare = np.subtract(item["state"].shape[:2], data.crop)
+            keep(item, spare.astype(np.int64) // 2, data.crop)
+        batch = {name: value[None] for name, value in tensors(item).items()}
         if data.ncct_dropped == 1:
             batch["has_ncct"] = batch["has_ncct"] * 0
         out = network.eval()(*(batch[k] for k in INPUTS))[0].float()
@@ -332,18 +335,6 @@ def figures_of(network: VesselNet, data: DataConfig, watched: DataConfig) -> F64
             [float(dice), float(right), np.nan if area is None else area, float(score[blocked].mean())]
         )
     return np.array(rows)
-
-
-def _middle(batch: dict[str, Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
-    """The part of the box around its middle."""
-    whole = batch["vessel"].shape[1:3]
-    first = [(n - m) // 2 for n, m in zip(whole, size, strict=True)]
-    out = batch | {"corner": torch.tensor([first])}
-    for name in ("cta", "ncct", "vessel", "state"):
-        step = batch[name].shape[-2] // whole[1]
-        z, y = (slice(a * step, (a + n) * step) for a, n in zip(first, size, strict=True))
-        out[name] = batch[name][..., z, y, :]
-    return out
 
 
 def _seconds(run: Path) -> float:

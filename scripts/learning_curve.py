@@ -22,7 +22,7 @@ import torch
 
 from lvo.anatomy import SITES
 from lvo.detector.bundle import Bundle, load_bundle
-from lvo.detector.detect import Detector
+from lvo.detector.detect import Detector, Precision
 from lvo.detector.features import site_features
 from lvo.detector.reader import Reader, reader_from
 from lvo.detector.torch_network import VesselNet, make_network
@@ -45,10 +45,11 @@ SHOWN = ("any", "ICA-I, ICA-T or M1", "M2", "BA")
 class _Checkpoint:
     """The network of a checkpoint as a backend, in bf16 where asked."""
 
-    name, precision = "torch-cpu", "bf16"
+    name = "torch-cpu"
 
     def __init__(self, network: VesselNet, *, bf16: bool) -> None:
         self.network, self.bf16 = network.eval(), bf16
+        self.precision: Precision = "bf16" if bf16 else "fp32"
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
@@ -95,7 +96,7 @@ def answer(folder: Path, settings: RunConfig, cases: list[Case], arguments: argp
     empty = np.zeros((0, 0), np.float32)
     detector = Detector(
         _one_view(load_bundle(None)),
-        _Checkpoint(network, bf16=arguments.bf16),  # type: ignore[arg-type]
+        _Checkpoint(network, bf16=arguments.bf16),
         Reader(empty, empty, ()),
     )
     config = ReaderConfig(patients=DataConfig(pool=arguments.pool, per_head=settings.data.per_head))

@@ -111,7 +111,7 @@ def draw_case(seed: int, config: DataConfig, head: Head | None = None) -> Case:
     ----------
     head : of another patient, that this one shall have too.
     """
-    rng = _of(seed)
+    rng = _orders(seed)
     preset = _preset(_drawn_preset(rng, config))
     strata: tuple[str, ...] = ()
     if preset.strata and rng.random() < config.strata:
@@ -130,10 +130,11 @@ def draw_case(seed: int, config: DataConfig, head: Head | None = None) -> Case:
 
 def preset_of(seed: int, config: DataConfig) -> str:
     """The preset that the patient of a seed is drawn from."""
-    return _drawn_preset(_of(seed), config)
+    return _drawn_preset(_orders(seed), config)
 
 
-def _of(seed: int) -> np.random.Generator:
+def _orders(seed: int) -> np.random.Generator:
+    """The random numbers by which a patient is ordered: its preset first."""
     return np.random.default_rng([seed, 11])
 
 

@@ -82,7 +82,12 @@ def part(item: Arrays, rng: np.random.Generator, size: tuple[int, int]) -> None:
         centre = places[rng.integers(len(places))][:2] + rng.integers(-5, 6, 2)
     else:
         centre = rng.integers(0, whole)
-    first = np.clip(centre - np.array(size) // 2, 0, np.subtract(whole, size))
+    keep(item, np.clip(centre - np.array(size) // 2, 0, np.subtract(whole, size)), size)
+
+
+def keep(item: Arrays, first: npt.NDArray[np.integer], size: tuple[int, int]) -> None:
+    """Leave the part of a view that begins at a label voxel (z, y)."""
+    whole = item["state"].shape[:2]
     for name in ("cta", "ncct", "vessel", "state"):
         step = item[name].shape[0] // whole[0]
         z, y = (slice(a * step, (a + n) * step) for a, n in zip(first, size, strict=True))

@@ -15,7 +15,7 @@ from lvo.detector.bundle import NetworkConfig
 from lvo.detector.evidence import VESSEL_CLASSES
 from lvo.training.boxed import CLOT, LIT, MISSING
 from lvo.training.losses import compute_loss
-from scripts.ablate import INPUTS, VARIANTS, _at_lower_scales, _DeepBody, _middle, table
+from scripts.ablate import INPUTS, VARIANTS, _at_lower_scales, _DeepBody, table
 
 
 def part_of_a_box() -> dict[str, torch.Tensor]:
@@ -55,16 +55,23 @@ def test_the_losses_differ_and_leave_the_released_one_alone() -> None:
     assert float(compute_loss(outputs, batch)[0]) == before
 
 
-def test_the_middle_of_a_box_knows_where_it_lies() -> None:
-    whole = {
-        "cta": torch.zeros(1, 1, 96, 112, 144),
-        "ncct": torch.zeros(1, 1, 48, 56, 72),
-        "vessel": torch.zeros(1, 48, 56, 72),
-        "state": torch.zeros(1, 48, 56, 72),
-    }
-    found = _middle(whole, (24, 32))
-    assert found["corner"].tolist() == [[12, 12]] and found["cta"].shape == (1, 1, 48, 64, 144)
-    assert found["ncct"].shape[2:] == found["vessel"].shape[1:] == (24, 32, 72)
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [("2-mm-input", [0, 1, 2, 3]), ("narrow-field", [0, 1, 2, 3]), ("no-mirrored-channel", [2]),
+     ("no-narrow-window", [3])],
+)  # fmt: skip
+@torch.no_grad()
+def test_a_variant_sees_other_channels_and_leaves_the_rest(name: str, changed: list[int]) -> None:
+    cta = part_of_a_box()["cta"]
+    whole, seen = (VARIANTS[n].network(NetworkConfig(filters=8)).windows(cta) for n in ("released", name))
+    assert [c for c in range(4) if not torch.equal(whole[:, c], seen[:, c])] == changed
+
+
+@torch.no_grad()
+def test_without_its_place_the_network_gets_none() -> None:
+    network = VARIANTS["no-place"].network(NetworkConfig(filters=8))
+    network.prior.fill_(1)
+    assert not network.place(torch.zeros(1, 1, 48, 56, 72), None).any()
 
 
 def test_the_table_sets_each_run_against_its_base(tmp_path: Path) -> None:
