@@ -301,7 +301,7 @@ def _only(preset: str, data: DataConfig, out: Path) -> Path:
 
 
 def _at_lower_scales(lower: list[Tensor], batch: dict[str, Tensor]) -> Tensor:
-    """The loss on the fullest label of every 2 and 4 voxels, weighed a half and a quarter."""
+    """The loss on the highest label in every 2 and 4 voxels along an axis, weighed a half and a quarter."""
     total = lower[0].new_zeros(())
     for n, outputs in enumerate(lower, start=1):
         coarse = {k: F.max_pool3d(batch[k].float(), 2**n).long() for k in ("vessel", "state")}
