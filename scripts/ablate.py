@@ -43,6 +43,7 @@ from lvo.training.config import read_config
 from lvo.training.data import make_dataset, pool_of, vessel_prior
 from lvo.training.loop import train
 from lvo.training.losses import compute_loss, state_classes
+from lvo.training.metrics_log import read_metrics
 from lvo.training.run import RunConfig, make_patients, starting_network
 from lvo.training.views import keep, tensors
 from lvo.training.watching import LossFn
@@ -339,10 +340,8 @@ def figures_of(network: VesselNet, data: DataConfig, watched: DataConfig) -> F64
 
 def _seconds(run: Path) -> float:
     """Median time of a step."""
-    lines = [line.split(",") for line in (run / "metrics.csv").read_text(encoding="utf-8").splitlines()]
-    return float(
-        np.median([float(v) for _, split, name, v in lines[1:] if (split, name) == ("train", "step_s")])
-    )
+    rows = read_metrics(run / "metrics.csv")
+    return float(np.median([v for _, split, name, v in rows if (split, name) == ("train", "step_s")]))
 
 
 def table(out: Path) -> str:

@@ -11,7 +11,6 @@ Started again, it goes on.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +34,7 @@ from lvo.study import FloatArray
 from lvo.training.boxed import DataConfig
 from lvo.training.checkpoint import average_weights
 from lvo.training.config import read_config
+from lvo.training.metrics_log import read_metrics
 from lvo.training.reader import ReaderConfig, read_pool, train_reader
 from lvo.training.run import RunConfig
 
@@ -141,13 +141,11 @@ def _areas(logits: npt.NDArray[np.float32], cases: list[Case]) -> list[str]:
 def _minutes(metrics: Path) -> list[tuple[int, float]]:
     """Minutes of training up to each step that was logged, waiting and validation not counted."""
     found, spent, before = [], 0.0, 0
-    with metrics.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if (row["split"], row["name"]) == ("train", "step_s"):
-                step = int(row["step"])
-                spent += float(row["value"]) * (step - before) / 60
-                before = step
-                found.append((step, spent))
+    for step, split, name, value in read_metrics(metrics):
+        if (split, name) == ("train", "step_s"):
+            spent += value * (step - before) / 60
+            before = step
+            found.append((step, spent))
     return found
 
 
