@@ -29,6 +29,7 @@ class Occlusion:
     ----------
     position : centre of the clot, LPS mm; None where the truth does not say.
     lumen_mm : diameter of the artery where the clot begins; None where the truth does not say.
+    clot_scanned : share of the clot that lies in the scan, 0 to 1; None where the truth does not say.
     """
 
     segment: Segment
@@ -37,6 +38,7 @@ class Occlusion:
     collateral: str
     position: Point | None
     lumen_mm: float | None = None
+    clot_scanned: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ def read_cases(truth_csv: Path, results: Path) -> tuple[Case, ...]:
     ----------
     truth_csv : one row per occlusion, one for a study without; columns ``study``, ``status``
         (``patent`` or ``occluded``), ``segment`` and ``side`` (empty when patent), ``clot_length_mm``,
-        ``collateral``, ``position_x``, ``position_y``, ``position_z`` (LPS mm), and ``lumen_mm`` if known.
+        ``collateral``, ``position_x``, ``position_y``, ``position_z`` (LPS mm), and ``lumen_mm`` and
+        ``clot_scanned`` if known.
         Others are kept as the case's ``about``. Or a folder whose studies with a result have a table each.
     results : folder with ``<study>/result.json`` or ``<study>.json``.
 
@@ -179,14 +182,14 @@ def _occlusion(row: dict[str, str], where: str) -> Occlusion | None:
     try:
         segment, side = Segment(row["segment"]), Side(row["side"])
         length = float(row["clot_length_mm"]) if row["clot_length_mm"] else None
-        lumen = float(row["lumen_mm"]) if row.get("lumen_mm") else None
+        lumen, scanned = (float(row[k]) if row.get(k) else None for k in ("lumen_mm", "clot_scanned"))
         given = [row[f"position_{axis}"] for axis in "xyz"]
         position = (float(given[0]), float(given[1]), float(given[2])) if all(given) else None
     except ValueError as fault:
         raise TruthInvalid(f"{where}: {fault}.") from fault
     if side not in segment.sides:
         raise TruthInvalid(f"{where}: {segment} has no side {side}.")
-    return Occlusion(segment, side, length, row["collateral"], position, lumen)
+    return Occlusion(segment, side, length, row["collateral"], position, lumen, scanned)
 
 
 def _result(folder: Path, study: str) -> StudyResult | None:

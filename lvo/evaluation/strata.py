@@ -19,6 +19,8 @@ LENGTH_NAMES = ("< 8 mm", "8 to 15 mm", "≥ 15 mm")
 """Bins of clot length."""
 LUMEN_BOUNDS_MM = (1.6, 2.0)
 LUMEN_NAMES = ("< 1.6 mm", "1.6 to 2 mm", "≥ 2 mm")
+SCANNED_BOUNDS = (0.05, 0.95)
+SCANNED_NAMES = ("hardly any", "some of it", "all of it")
 """Bins of the width of the artery where the clot begins."""
 NOISE_BOUNDS_HU = (10.0, 17.0)
 NOISE_NAMES = ("low", "middle", "high")
@@ -26,7 +28,7 @@ NOISE_NAMES = ("low", "middle", "high")
 PHASES = ("early", "early-arterial", "peak", "peak-arterial", "late", "venous")
 ORDER = {
     name: f"{place:02d}"
-    for names in (list(Segment), LENGTH_NAMES, LUMEN_NAMES, NOISE_NAMES, PHASES)
+    for names in (list(Segment), LENGTH_NAMES, LUMEN_NAMES, SCANNED_NAMES, NOISE_NAMES, PHASES)
     for place, name in enumerate(names)
 }
 """What sorts otherwise than by its name, and its place."""
@@ -107,6 +109,14 @@ def _lumen(_: Case, occlusion: Occlusion | None) -> list[tuple[str, ...]]:
     return [(occlusion.segment.value, LUMEN_NAMES[sum(occlusion.lumen_mm >= b for b in LUMEN_BOUNDS_MM)])]
 
 
+def _scanned(_: Case, occlusion: Occlusion | None) -> list[tuple[str, ...]]:
+    if occlusion is None or occlusion.clot_scanned is None:
+        return []
+    return [
+        (occlusion.segment.value, SCANNED_NAMES[sum(occlusion.clot_scanned >= b for b in SCANNED_BOUNDS)])
+    ]
+
+
 def _of_occlusion(
     *parts: Callable[[Occlusion], str],
 ) -> Callable[[Case, Occlusion | None], list[tuple[str, ...]]]:
@@ -168,6 +178,9 @@ STRATA: tuple[Stratum, ...] = (
     ),
     Stratum("By clot length", ("clot",), "occlusion", _of_occlusion(length_name)),
     Stratum("Segment, and lumen where the clot begins", ("segment", "lumen"), "occlusion", _lumen),
+    Stratum(
+        "Segment, and how much of the clot lies in the scan", ("segment", "scanned"), "occlusion", _scanned
+    ),
     Stratum("By phase of the bolus", ("phase",), "study", _phase),
     Stratum("By the bolus as the software measured it", ("phase",), "study", _bolus),
     Stratum("By noise", ("noise",), "study", _noise),

@@ -20,7 +20,7 @@ from lvo.study import Volume
 
 MATRIX = 256
 """Rows and columns of its CTAs: a thousand studies fit a laptop."""
-LATER_COLUMNS = ("lumen_mm",)
+LATER_COLUMNS = ("lumen_mm", "clot_scanned")
 """Columns of truth.csv that say more of the same patients than when the benchmark was frozen."""
 COLUMNS = ("study", "seed", "sites", "collateral", "phase", "noise", "slice_mm", "ncct", "variant", "mimic")
 

@@ -21,8 +21,8 @@ from lvo.phantom.vessels.routes import MNI_SCALE
 from lvo.study import Affine
 
 TRUTH_COLUMNS = (
-    "study", "seed", "status", "segment", "side", "clot_length_mm", "lumen_mm", "collateral", "fill",
-    "position_x", "position_y", "position_z", "clot_hu", "kind", "age", "artery_hu", "vein_hu",
+    "study", "seed", "status", "segment", "side", "clot_length_mm", "lumen_mm", "clot_scanned", "collateral",
+    "fill", "position_x", "position_y", "position_z", "clot_hu", "kind", "age", "artery_hu", "vein_hu",
     "phase", "kvp", "noise_hu", "slice_mm", "ncct_mm", "motion", "variants", "mimics",
 )  # fmt: skip
 TERRITORIES = ("ACA", "MCA", "PCA", "SCA", "AICA", "PICA")
@@ -58,6 +58,7 @@ def truth_rows(name: str, case: Case) -> list[dict[str, object]]:
                 "side": o.side.value,
                 "clot_length_mm": round(o.length_mm / MNI_SCALE, 1),
                 "lumen_mm": round(lumen_mm(patient, o), 2),
+                "clot_scanned": round(clot_scanned(case, o), 2),
                 "collateral": o.collateral,
                 "fill": round(o.fill, 2),
                 "position_x": round(x, 2),
@@ -74,6 +75,13 @@ def lumen_mm(patient: Patient, occlusion: Occlusion) -> float:
     """Diameter of the artery where a clot begins, in an average adult's mm."""
     branch = patient.arteries.branches[occlusion.branch]
     return 2 * float(np.interp(occlusion.start_mm, branch.arc, branch.radius)) / MNI_SCALE
+
+
+def clot_scanned(case: Case, occlusion: Occlusion) -> float:
+    """Share of a clot's course that lies between the first and the last slice of the CTA, 0 to 1."""
+    pose, (low, high) = case.scan.pose, case.scan.coverage
+    height = case.scan.motion.points(occlusion.points @ pose[:3, :3].T + pose[:3, 3])[:, 2]
+    return float(((height >= low) & (height <= high)).mean())
 
 
 def write_truth(folder: Path, case: Case) -> None:

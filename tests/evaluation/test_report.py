@@ -143,6 +143,18 @@ def test_clots_are_told_apart_by_the_lumen_they_begin_in_where_the_truth_knows_i
     ]
 
 
+def test_clots_that_the_scan_leaves_out_are_told_apart(tmp_path: Path) -> None:
+    truth = tmp_path / "truth.csv"
+    rows = ("a,1,occluded,ICA-C,left,40,2,arterial,30,0,0,0.0",
+            "b,2,occluded,ICA-C,left,40,2,arterial,30,0,0,0.5",
+            "c,3,occluded,M1,left,9,2,arterial,30,0,0,1.0", "d,4,occluded,M1,left,9,2,arterial,30,0,0,",
+            "e,5,patent,,,,,,,,,")  # fmt: skip
+    truth.write_text("\n".join([f"{HEADER},clot_scanned", *rows]))
+    assert [g.key for g in table(evaluate_folder(truth, tmp_path), "Segment, and how much").rows] == [
+        ("ICA-C", "hardly any"), ("ICA-C", "some of it"), ("M1", "all of it"),
+    ]  # fmt: skip
+
+
 def test_two_occlusions_are_paired_by_distance(tmp_path: Path) -> None:
     rows = "a,1,occluded,M1,left,,,x,30,0,0\na,1,occluded,BA,midline,12,,x,0,20,-20\n"
     wrong_place = (Segment.P1, Side.RIGHT, 0.3, (-5.0, 20.0, -20.0))

@@ -15,7 +15,7 @@ from lvo.phantom.config import load_config
 from lvo.phantom.head import atlas
 from lvo.phantom.patient import Order, sample_case
 from lvo.phantom.study import later_phase, scan_cta, write_studies
-from lvo.phantom.truth import TRUTH_COLUMNS, truth_rows
+from lvo.phantom.truth import TRUTH_COLUMNS, clot_scanned, truth_rows
 from lvo.phantom.vessels.labels import SITE_INDEX
 from lvo.study import Role
 
@@ -91,8 +91,18 @@ def test_truth_says_where_the_clot_is(written, study):
     assert (index >= 0).all() and (index < study.cta.array.shape).all()
     head = np.linalg.inv(case.scan.pose) @ [*place, 1]
     assert 1.5 < float(row["lumen_mm"]) < 4.5  # of an M1
+    assert float(row["clot_scanned"]) == 1.0
     assert 5 < head[0] < 50  # on the patient's left, where an M1 runs
     assert np.linalg.norm(case.patient.occlusions[0].points - head[:3], axis=1).min() < 0.1
+
+
+def test_truth_says_how_much_of_a_clot_was_scanned(written):
+    case = written[2]
+    (clot,) = case.patient.occlusions
+    heights = (clot.points @ case.scan.pose[:3, :3].T + case.scan.pose[:3, 3])[:, 2]
+    for first, share in ((heights.max() + 1, 0.0), (float(np.median(heights)), 0.5)):
+        cut = replace(case, scan=replace(case.scan, coverage=(first, case.scan.coverage[1])))
+        assert clot_scanned(cut, clot) == pytest.approx(share, abs=0.1)
 
 
 def test_the_clot_is_darker_than_the_other_side(written, study):
