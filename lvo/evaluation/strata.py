@@ -20,7 +20,7 @@ LENGTH_NAMES = ("< 8 mm", "8 to 15 mm", "≥ 15 mm")
 LUMEN_BOUNDS_MM = (1.6, 2.0)
 LUMEN_NAMES = ("< 1.6 mm", "1.6 to 2 mm", "≥ 2 mm")
 SCANNED_BOUNDS = (0.05, 0.95)
-SCANNED_NAMES = ("hardly any", "some of it", "all of it")
+SCANNED_NAMES = ("hardly any", "some of it")
 """Bins of the width of the artery where the clot begins."""
 NOISE_BOUNDS_HU = (10.0, 17.0)
 NOISE_NAMES = ("low", "middle", "high")
@@ -110,11 +110,10 @@ def _lumen(_: Case, occlusion: Occlusion | None) -> list[tuple[str, ...]]:
 
 
 def _scanned(_: Case, occlusion: Occlusion | None) -> list[tuple[str, ...]]:
-    if occlusion is None or occlusion.clot_scanned is None:
+    hardly, whole = SCANNED_BOUNDS
+    if occlusion is None or occlusion.clot_scanned is None or occlusion.clot_scanned >= whole:
         return []
-    return [
-        (occlusion.segment.value, SCANNED_NAMES[sum(occlusion.clot_scanned >= b for b in SCANNED_BOUNDS)])
-    ]
+    return [(occlusion.segment.value, SCANNED_NAMES[occlusion.clot_scanned >= hardly])]
 
 
 def _of_occlusion(
@@ -179,7 +178,7 @@ STRATA: tuple[Stratum, ...] = (
     Stratum("By clot length", ("clot",), "occlusion", _of_occlusion(length_name)),
     Stratum("Segment, and lumen where the clot begins", ("segment", "lumen"), "occlusion", _lumen),
     Stratum(
-        "Segment, and how much of the clot lies in the scan", ("segment", "scanned"), "occlusion", _scanned
+        "Segment, of clots that the scan cuts or leaves out", ("segment", "scanned"), "occlusion", _scanned
     ),
     Stratum("By phase of the bolus", ("phase",), "study", _phase),
     Stratum("By the bolus as the software measured it", ("phase",), "study", _bolus),
