@@ -19,9 +19,10 @@ LENGTH_NAMES = ("< 8 mm", "8 to 15 mm", "≥ 15 mm")
 """Bins of clot length."""
 LUMEN_BOUNDS_MM = (1.6, 2.0)
 LUMEN_NAMES = ("< 1.6 mm", "1.6 to 2 mm", "≥ 2 mm")
+"""Bins of the width of the artery where the clot begins."""
 SCANNED_BOUNDS = (0.05, 0.95)
 SCANNED_NAMES = ("hardly any", "some of it")
-"""Bins of the width of the artery where the clot begins."""
+"""Bins of the share of a clot that lies in the scan; one that lies wholly in it is in none."""
 NOISE_BOUNDS_HU = (10.0, 17.0)
 NOISE_NAMES = ("low", "middle", "high")
 """Bins of noise where no table says what was ordered; the benchmark orders by the same."""
