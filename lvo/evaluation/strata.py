@@ -50,6 +50,7 @@ SEGMENT_GROUPS: tuple[tuple[str, frozenset[Segment]], ...] = (
 ORDERED = "ordered "
 """Before the name of a column that comes from the benchmark's table."""
 _SIDE = re.compile(r"\s(left|right|midline)\b.*$")
+_HEAD = re.compile(r"\bhead (\S+?)(?: mirrored)?(?:;|$)")
 
 Scope = Literal["occlusion", "study", "patent"]
 
@@ -172,6 +173,11 @@ def _drawn(column: str) -> Callable[[Case, Occlusion | None], list[tuple[str, ..
     return of
 
 
+def _head(case: Case, _: Occlusion | None) -> list[tuple[str, ...]]:
+    found = _HEAD.search(case.about.get("variants", ""))
+    return [(found.group(1),)] if found else []
+
+
 STRATA: tuple[Stratum, ...] = (
     Stratum(
         "By collateral grade (0 none to 3 good)", ("collateral",), "occlusion", _of_occlusion(grade_name)
@@ -186,6 +192,7 @@ STRATA: tuple[Stratum, ...] = (
     Stratum("By noise", ("noise",), "study", _noise),
     Stratum("By slice thickness", ("slices",), "study", _thickness),
     Stratum("By NCCT", ("NCCT",), "study", _ncct),
+    Stratum("By the head that a patient was composed with", ("head",), "study", _head),
     Stratum("Patent studies by the mimic made sure of", ("mimic",), "patent", _made_sure_of("mimic")),
     Stratum("Patent studies by the variant made sure of", ("variant",), "patent", _made_sure_of("variant")),
     Stratum("Patent studies by every mimic drawn", ("mimic",), "patent", _drawn("mimics")),

@@ -11,22 +11,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional
 
 from lvo.anatomy import SITES, Segment
-from lvo.imaging.resample import HEAD_BOX, Grid
+from lvo.imaging.resample import HEAD_BOX
 from lvo.phantom.config import PhantomConfig, load_config
 from lvo.phantom.expose import DRAWN_MM
 from lvo.phantom.head.individual import Head
-from lvo.phantom.image import Lattice, Truth, canvas_hu, draw_tissue, draw_vessels, truth_of, tubes
+from lvo.phantom.image import Lattice, Truth, Tubes, canvas_hu, draw_tissue, draw_vessels, truth_of, tubes
 from lvo.phantom.patient import Case, Order, Patient, Site, sample_case
 from lvo.phantom.scanner.artefacts import sample_maps
 from lvo.phantom.scanner.motion import Motion, move
 from lvo.phantom.scanner.xray import scale_calcium
 from lvo.phantom.vessels.labels import COARSE, SITE_INDEX, VEIN
 from lvo.training.box_head import BoxHead, develop_in_box, draw_box_head
+from lvo.training.box_place import PoseError, box_lattice, coarser, pose_error
+from lvo.training.roughen import Roughness, RoughRanges, draw_roughness, roughen_arteries, roughen_tissue
 
 LABEL_STEP = 2
 """Box voxels per label voxel along each axis."""
@@ -44,19 +45,6 @@ _SHARES: dict[Segment, float] = {segment: 0.025 for segment in Segment} | {
     Segment.BASILAR: 0.165,
 }
 """Most occlusions are those for which thrombectomy is established; the rest must be known all the same."""
-
-
-class PoseError(BaseModel):
-    """Standard deviations of the misplacement of a head in the box, about each axis.
-
-    The released pose network's, measured on the benchmark, are 2.3 degrees, 3.5 mm and 0.025.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    turn_deg: float = 2.5
-    shift_mm: float = 2.6
-    scale: float = 0.028
 
 
 class DataConfig(BaseModel):
@@ -77,6 +65,7 @@ class DataConfig(BaseModel):
     presets : of the phantom, names or YAML files, each with its share of the patients.
     strata : share of the patients with a variant or mimic made sure of, where the preset lists any.
     pose : how far off the box may be placed.
+    rough : how far patients are made less like phantoms.
     validation : patients, those of the first seeds, that are never trained on.
     ncct_dropped : share of training views without the NCCT.
     cut_short : share of training views in which the scan ends inside the box, at its bottom or top.
@@ -98,6 +87,7 @@ class DataConfig(BaseModel):
     presets: dict[str, float] = {"training": 1.0}
     strata: float = Field(default=0.0, ge=0, le=1)
     pose: PoseError = PoseError()
+    rough: RoughRanges = RoughRanges()
     validation: int = 48
     ncct_dropped: float = 0.4
     cut_short: float = Field(default=0.0, ge=0, le=1)
@@ -138,6 +128,10 @@ def _orders(seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, 11])
 
 
+def _roughening(seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, 13])
+
+
 def _drawn_preset(rng: np.random.Generator, config: DataConfig) -> str:
     return list(config.presets)[int(rng.choice(len(config.presets), p=_shares(config.presets)))]
 
@@ -173,18 +167,22 @@ def image_family(
     for seed in range(first, first + (count or config.per_head)):
         case = draw_case(seed, config, head.head if head else None)
         head = head or place_head(case, config.device, config.pose)
-        yield case, image_in_box(case, head)
+        yield case, image_in_box(case, head, draw_roughness(_roughening(seed), config.rough))
 
 
 def place_head(case: Case, device: torch.device | str, pose: PoseError) -> BoxHead:
     """A case's head in the box, as an imperfect pose would place it."""
     rng = np.random.default_rng([case.seed, 12])
-    jitter = _pose_error(rng, turn_deg=pose.turn_deg, shift_mm=pose.shift_mm, scale=pose.scale)
+    jitter = pose_error(rng, turn_deg=pose.turn_deg, shift_mm=pose.shift_mm, scale=pose.scale)
     return draw_box_head(case.patient.head, box_lattice(HEAD_BOX, jitter), torch.device(device))
 
 
-def image_in_box(case: Case, head: BoxHead) -> dict[str, Tensor]:
+def image_in_box(case: Case, head: BoxHead, rough: Roughness | None = None) -> dict[str, Tensor]:
     """CTA at 1 mm, NCCT and labels at 2 mm, in the box of a head, on its device.
+
+    Parameters
+    ----------
+    rough : how the patient is disturbed; None for as the phantom draws it.
 
     Returns
     -------
@@ -196,25 +194,29 @@ def image_in_box(case: Case, head: BoxHead) -> dict[str, Tensor]:
     canvas = draw_tissue(patient, lattice, head.body.device, head.fresh())
     plain = functional.avg_pool3d(canvas.hu[None, None], LABEL_STEP)
     hu = canvas_hu(canvas, patient.bolus, scan.kvp)
-    lumina = tubes(patient, patient.bolus)
+    lumina, unlit = tubes(patient, patient.bolus), tubes(patient, None)
+    if rough is not None:
+        roughen_tissue(hu, lattice, patient.arteries.branches, rough)
+        roughen_tissue(plain[0, 0], coarser(lattice, LABEL_STEP), patient.arteries.branches, rough)
+        lumina, unlit = roughen_arteries(lumina, rough), roughen_arteries(unlit, rough)
     truth = truth_of(lumina, draw_vessels(hu, patient, lattice, lumina, _PSF_MM))
     to_gantry = scan.pose @ lattice.affine
     move(hu, to_gantry, scan.motion)
     develop_in_box(hu, to_gantry, case, scan.cta, head, rng, DRAWN_MM)
     vessel, state = label_maps(_moved(truth, to_gantry, scan.motion))
-    ncct = _image_ncct(plain, case, head, rng)
+    ncct = _image_ncct(plain, unlit, case, head, rng)
     sites = torch.from_numpy(occluded_sites(patient)).to(hu.device)
     return {"cta": hu, "ncct": ncct, "vessel": vessel, "state": state, "sites": sites}
 
 
-def _image_ncct(tissue: Tensor, case: Case, head: BoxHead, rng: np.random.Generator) -> Tensor:
+def _image_ncct(tissue: Tensor, lumina: Tubes, case: Case, head: BoxHead, rng: np.random.Generator) -> Tensor:
     """The NCCT, brought to the CTA with a small error, from unenhanced tissue (1, 1, z, y, x) in the box."""
     scan = case.scan
     box = coarser(head.lattice, LABEL_STEP)
-    apart = Lattice(_pose_error(rng, turn_deg=0.8, shift_mm=0.8, scale=0.0) @ box.affine, box.shape)
+    apart = Lattice(pose_error(rng, turn_deg=0.8, shift_mm=0.8, scale=0.0) @ box.affine, box.shape)
     hu = sample_maps(tissue, np.linalg.inv(box.affine) @ apart.affine, box.shape)[0]
     scale_calcium(hu, scan.ncct.kvp)
-    draw_vessels(hu, case.patient, apart, tubes(case.patient, None), _PSF_MM)
+    draw_vessels(hu, case.patient, apart, lumina, _PSF_MM)
     to_gantry = scan.ncct_pose @ apart.affine
     move(hu, to_gantry, scan.ncct_motion)
     develop_in_box(hu, to_gantry, case, scan.ncct, head, rng, _PLAIN_DRAWN_MM)
@@ -248,20 +250,6 @@ def occluded_sites(patient: Patient) -> npt.NDArray[np.uint8]:
     return out
 
 
-def box_lattice(grid: Grid, move: npt.NDArray[np.float64] | None = None) -> Lattice:
-    """The voxels of a head-frame grid, moved by a 4 by 4."""
-    return Lattice(grid.affine if move is None else move @ grid.affine, grid.shape)
-
-
-def coarser(lattice: Lattice, step: int) -> Lattice:
-    """Blocks of `step` voxels along each axis as voxels."""
-    affine = lattice.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ np.full(3, (step - 1) / 2)
-    affine[:3, :3] *= step
-    z, y, x = (n // step for n in lattice.shape)
-    return Lattice(affine, (z, y, x))
-
-
 def label_maps(truth: Truth) -> tuple[Tensor, Tensor]:
     """Vessel and state of the fullest 1 mm voxel in each label voxel, uint8 (z/2, y/2, x/2)."""
     z, y, x = truth.cover.shape
@@ -285,13 +273,3 @@ def _blocks(a: Tensor) -> Tensor:
     z, y, x = (n // LABEL_STEP for n in a.shape)
     split = a.reshape(z, LABEL_STEP, y, LABEL_STEP, x, LABEL_STEP)
     return split.permute(0, 2, 4, 1, 3, 5).reshape(z, y, x, LABEL_STEP**3)
-
-
-def _pose_error(
-    rng: np.random.Generator, *, turn_deg: float, shift_mm: float, scale: float
-) -> npt.NDArray[np.float64]:
-    out = np.eye(4)
-    turn = Rotation.from_rotvec(np.radians(rng.normal(0, turn_deg, 3))).as_matrix()
-    out[:3, :3] = turn * np.exp(rng.normal(0, scale) if scale else 0.0)
-    out[:3, 3] = rng.normal(0, shift_mm, 3)
-    return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,17 @@ def test_orders_make_strata(tmp_path: Path) -> None:
     assert {k: g.patent for k, g in tables["By NCCT"].items()} == {"with": 0, "without": 2}
     mimics = tables["Patent studies by the mimic made sure of"]
     assert {k: g.specificity.value for k, g in mimics.items()} == {"plaque": 0.0, "none": 1.0}
+
+
+def test_composed_studies_stand_by_their_head() -> None:
+    words = (
+        "absent A1 left; head ge.nii.gz mirrored; tree mirrored",
+        "head ge.nii.gz",
+        "hypoplastic basilar",
+    )
+    cases = [replace(perfect(str(n)), about={"variants": w}) for n, w in enumerate(words)]
+    (table,) = [t for t in evaluate(cases).strata if t.title.startswith("By the head")]
+    assert [(g.key, g.patent) for g in table.rows] == [(("ge.nii.gz",), 2)]
 
 
 scores = st.lists(st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9]), min_size=1, max_size=12)

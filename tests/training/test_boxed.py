@@ -26,11 +26,11 @@ from lvo.phantom.head.individual import sample_head
 from lvo.phantom.patient import Case, Order, sample_case
 from lvo.phantom.scanner.motion import Motion
 from lvo.training import data, views
+from lvo.training.box_place import PoseError
 from lvo.training.boxed import (
     CLOT,
     LIT,
     DataConfig,
-    PoseError,
     draw_case,
     image_family,
     image_in_box,

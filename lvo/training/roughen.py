@@ -1,0 +1,179 @@
+"""Training patients made less like phantoms: what a phantom has too regular is disturbed before it is imaged.
+
+A network that sees only phantoms comes to rely on what all of them share: bone that keeps its distance from
+the arteries, calibres that change smoothly, twigs everywhere, tissue with sharp edges. Real heads beside a
+real arterial tree have none of this. Each disturbance is drawn by itself for every patient, is wider than
+life, and leaves what the labels say true.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.ndimage import gaussian_filter1d
+from torch import Tensor
+from torch.nn import functional
+
+from lvo.phantom.image import Lattice, Tubes
+from lvo.phantom.paint import paint
+from lvo.phantom.vessels.tree import STEP_MM, Branch
+
+Array = npt.NDArray[np.float64]
+Span = tuple[float, float]
+_KNOTS = (5, 6, 7)
+"""Places (z, y, x) between which tissue is shifted smoothly: every 24 mm of the box."""
+_BEAD_MM = 3.0
+"""Standard deviation of the smoothing of calibre noise along a vessel."""
+_IN_BONE = frozenset({"ICA-I", "V4", "VA", "ophthalmic"})
+_BONE_HU, _SOFT_HU = 120.0, (25.0, 65.0)
+_KERNEL_SDS = 2.5
+
+
+class RoughRanges(BaseModel):
+    """How far patients are disturbed; with `chance` 0 they are what the phantom draws.
+
+    Attributes
+    ----------
+    chance : of each disturbance by itself, in every patient.
+    shift_mm : standard deviation of the shift of tissue against vessels, along each axis.
+    blur_mm : standard deviation of a blur of tissue alone: heads of thick slices, or the mean of many heads.
+    canal_mm : soft tissue round the arteries in bone, where it was bone; the phantom has 0.9 mm.
+    calibre_sd : standard deviation of the logarithm of an artery's radius along its course.
+    thinnest_mm : head-frame radius below which open arteries end.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    chance: float = Field(default=0.0, ge=0, le=1)
+    shift_mm: Span = (0.5, 3.0)
+    blur_mm: Span = (0.5, 3.5)
+    canal_mm: Span = (0.9, 4.5)
+    calibre_sd: Span = (0.05, 0.3)
+    thinnest_mm: Span = (0.3, 0.8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Roughness:
+    """One patient's draw.
+
+    Attributes
+    ----------
+    shift : (3, *_KNOTS) mm along the box's x, y, z.
+    blur_mm, canal_mm, thinnest_mm : as in `RoughRanges`; 0 for none.
+    canal_hu : of the soft tissue round arteries in bone.
+    calibre_sd : 0 leaves radii alone.
+    seed : of the calibres.
+    """
+
+    shift: Array
+    blur_mm: float
+    canal_mm: float
+    canal_hu: float
+    calibre_sd: float
+    thinnest_mm: float
+    seed: int
+
+
+def draw_roughness(rng: np.random.Generator, ranges: RoughRanges) -> Roughness:
+    """How one patient is disturbed."""
+    drawn = {
+        name: float(rng.uniform(*getattr(ranges, name))) * float(rng.random() < ranges.chance)
+        for name in ("shift_mm", "blur_mm", "canal_mm", "calibre_sd", "thinnest_mm")
+    }
+    return Roughness(
+        shift=rng.normal(0, 1, (3, *_KNOTS)) * drawn.pop("shift_mm"),
+        canal_hu=float(rng.uniform(*_SOFT_HU)),
+        seed=int(rng.integers(2**31)),
+        **drawn,
+    )
+
+
+def roughen_tissue(hu: Tensor, lattice: Lattice, arteries: tuple[Branch, ...], rough: Roughness) -> None:
+    """Shift and blur tissue, and widen the canals of arteries in bone; in place, before vessels are drawn.
+
+    Parameters
+    ----------
+    hu : (z, y, x) on a lattice whose axes are the box's.
+    """
+    if rough.shift.any():
+        hu[:] = _shifted(hu, lattice, rough.shift)
+    if rough.blur_mm:
+        hu[:] = _blurred(hu, lattice, rough.blur_mm)
+    if rough.canal_mm:
+        chosen = [b for b in arteries if b.structure in _IN_BONE]
+        edge = float(np.hypot(1.0, lattice.steps.mean()))
+        found = paint(chosen, lattice.affine, lattice.shape, hu.device, edge_mm=edge, widen_mm=rough.canal_mm)
+        flat = hu.view(-1)
+        was = flat[found.voxel]
+        soft = was + found.share * (rough.canal_hu - was)
+        flat[found.voxel] = torch.where(was > _BONE_HU, soft, was)
+
+
+def roughen_arteries(lumina: Tubes, rough: Roughness) -> Tubes:
+    """Make calibres uneven, and let thin open arteries end where they become too thin.
+
+    A clot, and what leads to it, stays.
+    """
+    rng = np.random.default_rng(rough.seed)
+    kept: list[Branch] = []
+    chosen = np.zeros(len(lumina.clot), bool)
+    start = 0
+    for b in lumina.arteries:
+        count = len(b.points)
+        own = slice(start, start + count)
+        start += count
+        radius = b.radius
+        if rough.calibre_sd:
+            radius = radius * np.exp(rough.calibre_sd * _beads(rng, count))
+        stay = (b.radius >= rough.thinnest_mm) | lumina.clot[own]
+        end = int(np.flatnonzero(stay)[-1]) + 1 if stay.any() else 0
+        if end < 2:
+            continue
+        chosen[own.start : own.start + end] = True
+        kept.append(replace(b, points=b.points[:end], radius=radius[:end]))
+    return replace(
+        lumina,
+        arteries=tuple(kept),
+        artery_hu=lumina.artery_hu[chosen],
+        fill=lumina.fill[chosen],
+        clot=lumina.clot[chosen],
+    )
+
+
+def _beads(rng: np.random.Generator, count: int) -> Array:
+    """Smooth noise along a vessel, of variance 1."""
+    sigma = _BEAD_MM / STEP_MM
+    noise = gaussian_filter1d(rng.normal(0, 1, count), sigma, mode="reflect")
+    return np.asarray(noise * np.sqrt(2 * sigma * np.sqrt(np.pi)))
+
+
+def _shifted(hu: Tensor, lattice: Lattice, shift: Array) -> Tensor:
+    size = tuple(lattice.shape)
+    knots = torch.from_numpy(shift.astype(np.float32)).to(hu.device)[None]
+    moved = functional.interpolate(knots, size, mode="trilinear", align_corners=True)[0]
+    axes = [torch.linspace(-1, 1, n, device=hu.device) for n in size]
+    z, y, x = torch.meshgrid(*axes, indexing="ij")
+    half = [0.5 * (n - 1) * float(s) for n, s in zip(size, lattice.steps, strict=True)]
+    where = torch.stack([x + moved[0] / half[2], y + moved[1] / half[1], z + moved[2] / half[0]], -1)
+    return functional.grid_sample(hu[None, None], where[None], padding_mode="border", align_corners=True)[
+        0, 0
+    ]
+
+
+def _blurred(hu: Tensor, lattice: Lattice, blur_mm: float) -> Tensor:
+    out = hu[None, None]
+    for axis, step in enumerate(lattice.steps.tolist()):
+        sigma = blur_mm / step
+        reach = max(1, int(np.ceil(_KERNEL_SDS * sigma)))
+        at = torch.arange(-reach, reach + 1, dtype=hu.dtype, device=hu.device)
+        weight = torch.exp(-0.5 * (at / sigma) ** 2)
+        weight /= weight.sum()
+        shape, pad = [1, 1, 1, 1, 1], [0] * 6
+        shape[axis + 2] = len(at)
+        pad[2 * (2 - axis)] = pad[2 * (2 - axis) + 1] = reach
+        out = functional.conv3d(functional.pad(out, pad, mode="replicate"), weight.view(shape))
+    return out[0, 0]
