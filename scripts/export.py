@@ -20,7 +20,9 @@ from lvo.training.run import RunConfig
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
+    parser.add_argument(
+        "--run", type=Path, required=True, help="folder of the training run, or a file of weights"
+    )
     parser.add_argument("--network", type=Path, required=True, help="its settings, YAML")
     parser.add_argument("--pose", type=Path, required=True, help="folder with pose.onnx and pose.safetensors")
     parser.add_argument("--out", type=Path, required=True, help="the files go to OUT/models")

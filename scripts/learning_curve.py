@@ -42,8 +42,8 @@ SHOWN = ("any", "ICA-I, ICA-T or M1", "M2", "BA")
 """Groups of segments in the table."""
 
 
-class _Checkpoint:
-    """The network of a checkpoint as a backend, in bf16 where asked."""
+class TrainedBackend:
+    """A network in training as a backend, in bf16 where asked."""
 
     name = "torch-cpu"
 
@@ -52,6 +52,7 @@ class _Checkpoint:
         self.precision: Precision = "bf16" if bf16 else "fp32"
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
+        """The network's logits."""
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             out = self.network(*(torch.from_numpy(inputs[k]) for k in ("cta", "ncct", "has_ncct")))
         array: FloatArray = out[0].float().numpy()
@@ -96,7 +97,7 @@ def answer(folder: Path, settings: RunConfig, cases: list[Case], arguments: argp
     empty = np.zeros((0, 0), np.float32)
     detector = Detector(
         _one_view(load_bundle(None)),
-        _Checkpoint(network, bf16=arguments.bf16),
+        TrainedBackend(network, bf16=arguments.bf16),
         Reader(empty, empty, ()),
     )
     config = ReaderConfig(patients=DataConfig(pool=arguments.pool, per_head=settings.data.per_head))

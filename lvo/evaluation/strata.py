@@ -173,9 +173,14 @@ def _drawn(column: str) -> Callable[[Case, Occlusion | None], list[tuple[str, ..
     return of
 
 
-def _head(case: Case, _: Occlusion | None) -> list[tuple[str, ...]]:
+def head_name(case: Case) -> str | None:
+    """File of the head that a composed patient has; None for a phantom's own."""
     found = _HEAD.search(case.about.get("variants", ""))
-    return [(found.group(1),)] if found else []
+    return found.group(1) if found else None
+
+
+def _head(case: Case, _: Occlusion | None) -> list[tuple[str, ...]]:
+    return [(name,)] if (name := head_name(case)) else []
 
 
 STRATA: tuple[Stratum, ...] = (

@@ -2,7 +2,10 @@
 
 ``run/checkpoints/step-000000123/`` holds ``weights.safetensors`` and ``average.safetensors`` (the
 running average, which is what is released), ``state.pt`` (optimiser, gradient scaler, random
-generators; plain tensors and numbers, loaded with ``weights_only=True``) and ``config.json``.
+generators; plain tensors and numbers, loaded with ``weights_only=True``) and ``config.json``. Where the
+settings ask for it, the averages of all checkpoints stay in ``run/averages/step-000000123.safetensors``:
+the last weights are not always the best on other anatomy, and `mean_weights` of several may be better than
+any.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import pickle
 import random
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +68,15 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(state["cuda"])
 
 
-def save(run: Path, step: int, trained: Trained, random_states: list[Any], config: BaseModel) -> Path:
+def save(
+    run: Path,
+    step: int,
+    trained: Trained,
+    random_states: list[Any],
+    config: BaseModel,
+    *,
+    keep_average: bool = False,
+) -> Path:
     """Write the checkpoint of a step and remove all but the newest few.
 
     Everything is written to a hidden folder first, flushed to disk and then renamed, so that a kill
@@ -91,6 +103,10 @@ def save(run: Path, step: int, trained: Trained, random_states: list[Any], confi
         _flush(file)
     partial.rename(final)
     _flush(folder)
+    if keep_average:
+        kept = run / "averages" / f"{final.name}.safetensors"
+        kept.parent.mkdir(exist_ok=True)
+        shutil.copyfile(final / "average.safetensors", kept)
     for old in _all(run)[:-KEEP]:
         shutil.rmtree(old)
     return final
@@ -141,10 +157,57 @@ def load(checkpoint: Path, trained: Trained, *, rank: int = 0) -> tuple[int, dic
 
 def average_weights(checkpoint: Path) -> dict[str, Tensor]:
     """Load the running average of the weights: what is exported and released."""
+    return _loaded(checkpoint / "average.safetensors")
+
+
+def weights_of(source: Path) -> dict[str, Tensor]:
+    """Load the weights that a source would release.
+
+    Parameters
+    ----------
+    source : a file of weights, a bundle, or a run, of which it is the newest running average.
+
+    Raises
+    ------
+    CheckpointInvalid
+        There are none, or they are damaged.
+    """
+    bundled = source / "models" / "vessels.safetensors"
+    if source.is_file() or bundled.is_file():
+        found = _loaded(source if source.is_file() else bundled)
+        return {name: value.float() for name, value in found.items()}
+    return average_weights(latest(source))
+
+
+def mean_weights(shares: Mapping[Path, float]) -> dict[str, Tensor]:
+    """The weighted mean of several sources' weights.
+
+    Of one run: Izmailov et al. 2018 (SWA). Of two, one begun with the other: Wortsman et al. 2022 (WiSE-FT).
+
+    Parameters
+    ----------
+    shares : positive weight of each source of `weights_of`; they need not add up to 1.
+
+    Raises
+    ------
+    CheckpointInvalid
+        A source is missing or damaged, or they are of different networks.
+    """
+    total = sum(shares.values())
+    mean: dict[str, Tensor] = {}
+    for source, share in shares.items():
+        for name, value in weights_of(source).items():
+            if mean.get(name, value).shape != value.shape:
+                raise CheckpointInvalid(f"{source} is of another network: {name}.")
+            mean[name] = mean.get(name, torch.zeros_like(value)) + value * (share / total)
+    return mean
+
+
+def _loaded(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(checkpoint / "average.safetensors")
+        return load_file(path)
     except (OSError, SafetensorError) as fault:
-        raise CheckpointInvalid(f"{checkpoint}: {fault}") from fault
+        raise CheckpointInvalid(f"{path}: {fault}") from fault
 
 
 def _all(run: Path) -> list[Path]:

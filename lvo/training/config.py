@@ -52,6 +52,9 @@ class LoopConfig(StrictModel):
         default=None, gt=0, description="Batches per process; needed when the validation set has no length."
     )
     checkpoint_every_minutes: float = Field(default=10.0, ge=0)
+    keep_averages: bool = Field(
+        default=False, description="Keep every checkpoint's running average, to choose among them later."
+    )
 
 
 def read_config(path: Path, model: type[ConfigT]) -> ConfigT:

@@ -240,7 +240,8 @@ class _Run:
         states = self.process.gather(checkpoint.random_state())
         path = None
         if self.process.is_first:
-            path = checkpoint.save(self.out, step, self.trained, states, self.config)
+            keep = self.config.keep_averages
+            path = checkpoint.save(self.out, step, self.trained, states, self.config, keep_average=keep)
         paths = self.process.gather(path)
         return Path(paths[0])
 

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from lvo.detector.bundle import load_bundle
 from lvo.errors import BundleInvalid, ConfigInvalid
 from lvo.training.boxed import DataConfig
-from lvo.training.checkpoint import average_weights, latest, step_of
+from lvo.training.checkpoint import latest, step_of, weights_of
 from lvo.training.config import StrictModel, read_config
 from lvo.training.data import pool_of
 from lvo.training.distributed import joined
@@ -45,6 +45,7 @@ class Recipe(StrictModel):
     processes : that make patients and score studies.
     threads : of the release.
     training : settings files of the network's runs, in order, relative to this file.
+    weights : released in place of the last run's newest, as ``scripts/mean_weights.py`` writes them.
     reader : the second stage, and the pool of patients it is made with.
     score : None leaves scoring out.
     """
@@ -56,6 +57,7 @@ class Recipe(StrictModel):
     processes: int = Field(default=1, ge=1)
     threads: int = Field(default=1, ge=1)
     training: tuple[Path, ...] = Field(min_length=1)
+    weights: Path | None = None
     reader: ReaderConfig
     score: ScoreConfig | None = None
 
@@ -150,12 +152,13 @@ def _patients(recipe: Recipe, stages: tuple[Stage, ...]) -> None:
 def _release(recipe: Recipe, stages: tuple[Stage, ...]) -> None:
     trained = stages[-1]
     note = describe(recipe, stages)
-    if _released(recipe, trained.out, note):
+    source = recipe.weights or trained.out
+    if _released(recipe, source, note):
         log.info("%s: released already", recipe.out)
         return
     torch.set_num_threads(recipe.threads)
     network = trained.config.network
-    export_network(trained.out, recipe.pose, recipe.out, network)
+    export_network(source, recipe.pose, recipe.out, network)
     readings = _readings(recipe, trained)
     figures = finish_bundle(
         recipe.out, readings, recipe.reader, network, version=recipe.version, trained_on=note
@@ -171,6 +174,7 @@ def describe(recipe: Recipe, stages: tuple[Stage, ...]) -> str:
         for stage in stages
     )
     patients = recipe.reader.patients
+    runs += "" if recipe.weights is None else f"; of these weights the mean {recipe.weights.name}"
     return f"synthetic patients only: {runs}; reader on {patients.patients} from seed {patients.first_seed}"
 
 
@@ -181,7 +185,7 @@ def _released(recipe: Recipe, trained: Path, note: str) -> bool:
     except BundleInvalid:
         return False
     inside = load_file(recipe.out / "models" / "vessels.safetensors")
-    weights = average_weights(latest(trained))
+    weights = weights_of(trained)
     return (
         (recipe.out / "parity" / "cases.npz").is_file()
         and (metadata.version, metadata.trained_on) == (recipe.version, note)

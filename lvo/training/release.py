@@ -24,7 +24,7 @@ from lvo.detector.reader import Answer, Reader, calibrated, reader_from
 from lvo.detector.torch_network import make_network
 from lvo.imaging.resample import HEAD_BOX
 from lvo.study import INTENDED_USE
-from lvo.training.checkpoint import average_weights, latest
+from lvo.training.checkpoint import weights_of
 from lvo.training.data import pool_of
 from lvo.training.reader import ReaderConfig, Readings, fit_platt, out_of_fold, study_truth, train_reader
 
@@ -40,7 +40,7 @@ PARITY_CASES = 4
 PARITY_CANDIDATES = 60
 
 
-def export_network(run: Path, pose: Path, out: Path, network: NetworkConfig) -> None:
+def export_network(trained: Path, pose: Path, out: Path, network: NetworkConfig) -> None:
     """Write the networks of a bundle: ``models/*.onnx`` and ``*.safetensors``.
 
     The weights of the vessel network are rounded to half precision first, so that both its files hold the
@@ -48,12 +48,12 @@ def export_network(run: Path, pose: Path, out: Path, network: NetworkConfig) -> 
 
     Parameters
     ----------
-    run : folder of the training run; its newest running average is released.
+    trained : a training run, whose newest running average is released, or a file of weights.
     pose : folder with ``pose.onnx`` and ``pose.safetensors``.
     """
     models = out / "models"
     models.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.half().contiguous() for k, v in average_weights(latest(run)).items()}
+    weights = {k: v.half().contiguous() for k, v in weights_of(trained).items()}
     save_tensors(weights, models / "vessels.safetensors")
     body = make_network(network)
     body.load_state_dict({k: v.float() for k, v in weights.items()})

@@ -8,14 +8,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
 
 from lvo.detector.bundle import NetworkConfig
 from lvo.detector.torch_network import VesselNet, make_network
 from lvo.errors import CheckpointInvalid
 from lvo.training.boxed import DataConfig
-from lvo.training.checkpoint import average_weights, latest
+from lvo.training.checkpoint import weights_of
 from lvo.training.config import LoopConfig
 from lvo.training.data import fill_pool, make_dataset, vessel_prior
 from lvo.training.loop import Outcome, train
@@ -29,7 +27,7 @@ class RunConfig(LoopConfig):
 
     Attributes
     ----------
-    start_from : a run, or a released bundle, whose weights this one begins with; None begins with none.
+    start_from : a run, a bundle or a file of weights with which this one begins; None begins with none.
     """
 
     data: DataConfig
@@ -84,14 +82,7 @@ def starting_network(config: RunConfig) -> VesselNet:
         network.prior.copy_(vessel_prior(config.data))
         return network
     try:
-        network.load_state_dict(_weights(config.start_from))
+        network.load_state_dict(weights_of(config.start_from))
     except RuntimeError as fault:
         raise CheckpointInvalid(f"{config.start_from} holds another network: {fault}") from fault
     return network
-
-
-def _weights(source: Path) -> dict[str, Tensor]:
-    bundled = source / "models" / "vessels.safetensors"
-    if bundled.is_file():
-        return {name: value.float() for name, value in load_file(bundled).items()}
-    return average_weights(latest(source))

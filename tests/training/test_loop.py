@@ -14,12 +14,13 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch: install the 'train' extra")
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import IterableDataset
 from toy_task import toy_dataset, toy_loss, toy_network, toy_train
 
 from lvo.errors import CheckpointInvalid, ConfigInvalid, PathNotFound, TrainingDiverged, UsageError
-from lvo.training.checkpoint import average_weights, latest
+from lvo.training.checkpoint import average_weights, latest, mean_weights, weights_of
 from lvo.training.config import LoopConfig, read_config
 from lvo.training.distributed import Process
 from lvo.training.feed import StepSampler
@@ -143,6 +144,18 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
         "step-000000004",
         "step-000000005",
     ]
+
+
+def test_averages_of_all_checkpoints_can_be_kept_and_their_mean_taken(tmp_path: Path) -> None:
+    toy_train(settings(steps=3, checkpoint_every_minutes=0, keep_averages=True), tmp_path)
+    first, second, last = sorted((tmp_path / "averages").iterdir())
+    assert weights_of(last).keys() == weights_of(tmp_path).keys()
+    for name, value in mean_weights({first: 3.0, second: 1.0}).items():
+        torch.testing.assert_close(value, 0.75 * weights_of(first)[name] + 0.25 * weights_of(second)[name])
+    other = {name: torch.zeros(*value.shape, 2) for name, value in weights_of(first).items()}
+    save_file(other, tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointInvalid, match="another network"):
+        mean_weights({first: 1.0, tmp_path / "other.safetensors": 1.0})
 
 
 def test_divergence_keeps_the_last_checkpoint(tmp_path: Path) -> None:
