@@ -23,7 +23,7 @@ from lvo.anatomy import SITES
 from lvo.detector.bundle import Bundle, load_bundle
 from lvo.detector.detect import Detector, Precision
 from lvo.detector.features import site_features
-from lvo.detector.reader import Reader, reader_from
+from lvo.detector.reader import TENSORS, Reader, reader_from
 from lvo.detector.torch_network import VesselNet, make_network
 from lvo.errors import LvoError
 from lvo.evaluation.boxes import read_box
@@ -98,7 +98,7 @@ def answer(folder: Path, settings: RunConfig, cases: list[Case], arguments: argp
     detector = Detector(
         _one_view(load_bundle(None)),
         TrainedBackend(network, bf16=arguments.bf16),
-        Reader(empty, empty, ()),
+        Reader(*[empty] * len(TENSORS)),
     )
     config = ReaderConfig(patients=DataConfig(pool=arguments.pool, per_head=settings.data.per_head))
     reader = reader_from(train_reader(read_pool(detector, config, 0, arguments.share), config))

@@ -11,8 +11,9 @@ from lvo.study import FloatArray
 
 FEATURES = 10
 """Features of one site."""
-LIT_SHARE = 2
-"""Column of the only one that speaks against an occlusion."""
+STRONGEST = slice(5, 10)
+"""Columns of those that the reader weighs: probabilities, of the strongest voxels of a site. The others only
+tell whether a study is like those that the reader knows."""
 
 
 def site_features(evidence: Evidence) -> npt.NDArray[np.float32]:

@@ -14,14 +14,15 @@ from lvo.anatomy import SITES
 from lvo.detector.bundle import Calibration
 from lvo.detector.detect import Detector
 from lvo.detector.evidence import MIRROR
-from lvo.detector.features import FEATURES, LIT_SHARE, site_features
+from lvo.detector.features import STRONGEST, site_features
 from lvo.detector.reader import (
-    CLIP,
-    CONTEXT,
     IS_THROMBECTOMY,
-    LAYERS,
+    NEIGHBOURS,
     SEGMENT_CODE,
+    SHARPNESS,
     STUDY_ANSWERS,
+    beside,
+    log_odds,
     reader_from,
 )
 from lvo.errors import PathNotFound
@@ -30,8 +31,9 @@ from lvo.training.data import pool_of, read_patient
 from lvo.training.views import cut_short
 
 F32 = npt.NDArray[np.float32]
-_SHARED, _STUDY_WEIGHT, _BATCH = 24, 4.0, 32
-_SEGMENTS = SEGMENT_CODE.shape[1]
+_STUDY_WEIGHT = 4.0
+_LEAST_SLOPE = 1e-3
+"""Of a calibration: a logit never speaks against what it stands for."""
 _RARE_LOGIT = -3.0
 """Where the sites' logits start: few are occluded."""
 
@@ -45,8 +47,8 @@ class ReaderConfig(BaseModel):
     ncct_share : share of patients read with their NCCT.
     cut_short : share of patients whose scan ends inside the box (`lvo.training.views.cut_short`).
     folds : every patient's calibration logit comes from a reader that did not see that patient.
-    members : perceptrons whose logits are averaged.
-    weight_penalty : on the sum of the squares of all weights.
+    weight_penalty : on the sum of the squares of all weights and biases, for whether an artery is occluded.
+    place_penalty : the same, for which one.
     specificity : of the study's thresholds together, on the patent patients of the pool.
     site_specificity : of the threshold from which a further site of a segment is listed.
     equivocal : share of the pool's patients whose answers are called equivocal.
@@ -58,12 +60,8 @@ class ReaderConfig(BaseModel):
     ncct_share: float = 0.7
     cut_short: float = 0.3
     folds: int = 5
-    members: int = 6
-    hidden: int = 64
-    epochs: int = 8
-    lr: float = 3e-2
     weight_penalty: float = 1e-3
-    dropout: float = 0.25
+    place_penalty: float = 1e-4
     specificity: float = 0.92
     site_specificity: float = 0.98
     equivocal: float = 0.1
@@ -92,105 +90,78 @@ def study_truth(sites: F32) -> F32:
     return np.stack([sites.max(axis=1), sites[:, IS_THROMBECTOMY].max(axis=1)], axis=1)
 
 
-class MonotoneLinear(nn.Module):
-    """A linear layer whose weights are never negative: their logarithms are trained.
-
-    Weights that are cut off at nothing after each step are soon all nothing, and stay so: a reader of 300
-    patients then gave all of them one answer.
-
-    Parameters
-    ----------
-    inside, outside : inputs and outputs.
-    free : inputs, the last ones, whose weights may be negative too.
-    """
-
-    def __init__(self, inside: int, outside: int, free: int = 0) -> None:
-        super().__init__()
-        start = torch.rand(outside, inside - free) * 4 / inside + 1e-3 / inside
-        self.logarithm = nn.Parameter(start.log())
-        self.free = nn.Parameter(torch.randn(outside, free) * 0.05)
-        self.bias = nn.Parameter(torch.zeros(outside))
-
-    @property
-    def weight(self) -> torch.Tensor:
-        """The weights, (outside, inside)."""
-        return torch.cat([self.logarithm.exp(), self.free], dim=1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """From (..., inside) to (..., outside)."""
-        return nn.functional.linear(x, self.weight, self.bias)
-
-
 class SiteReader(nn.Module):
-    """What `lvo.detector.reader` computes, to be trained; more evidence never makes an occlusion less likely.
+    """The study's answers, to be trained; more evidence never makes an occlusion less likely.
 
-    No weight but those of the segment's code is ever negative. Free ones learn what goes together in
-    phantoms, and talk themselves out of a plain clot where, in other anatomy, something else is unusual.
+    The logarithms of the weights are trained, so that none is ever negative. Free ones learn what goes
+    together in phantoms, and talk themselves out of a plain clot where, in other anatomy, something else is
+    unusual.
     """
 
-    def __init__(self, config: ReaderConfig) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        wide = FEATURES + _SHARED * CONTEXT.shape[1] + _SEGMENTS
-        self.share = MonotoneLinear(FEATURES, _SHARED)
-        self.site = nn.ModuleList(
-            [
-                MonotoneLinear(wide, config.hidden, free=_SEGMENTS),
-                MonotoneLinear(config.hidden, config.hidden // 2),
-                MonotoneLinear(config.hidden // 2, 1),
-            ]
-        )
-        self.study = nn.ModuleList(
-            [MonotoneLinear(len(SITES) * _SHARED, 32), MonotoneLinear(32, STUDY_ANSWERS)]
-        )
-        self.slope = nn.Parameter(torch.zeros(STUDY_ANSWERS))
-        self.offset = nn.Parameter(torch.zeros(STUDY_ANSWERS))
-        self.dropout, self.light = nn.Dropout(config.dropout), nn.Dropout(0.1)
-        self.code = torch.from_numpy(SEGMENT_CODE)
-
-    @property
-    def layers(self) -> dict[str, MonotoneLinear]:
-        """By the names that `lvo.detector.reader` knows."""
-        return dict(zip(LAYERS, (self.share, *self.site, *self.study), strict=True))
-
-    @property
-    def pool(self) -> torch.Tensor:
-        """Slopes and offsets with which the sites' logits enter the study's, (2, STUDY_ANSWERS)."""
-        return torch.stack([self.slope.exp(), self.offset])
+        segments, columns = SEGMENT_CODE.shape[1], STRONGEST.stop - STRONGEST.start
+        self.logarithm = nn.Parameter(torch.full((segments, columns), -1.0, dtype=torch.float64))
+        self.bias = nn.Parameter(torch.zeros(segments, dtype=torch.float64))
+        self.slope = nn.Parameter(torch.zeros(STUDY_ANSWERS, dtype=torch.float64))
+        self.offset = nn.Parameter(torch.zeros(STUDY_ANSWERS, dtype=torch.float64))
+        self.code = torch.from_numpy(SEGMENT_CODE).double()
 
     def penalty(self) -> torch.Tensor:
-        """Sum of the squares of all weights."""
-        return torch.stack([(layer.weight**2).sum() for layer in self.layers.values()]).sum()
+        """Sum of the squares of all weights and biases."""
+        return (self.logarithm.exp() ** 2).sum() + (self.bias**2).sum()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (n, sites + STUDY_ANSWERS) from standardised features (n, sites, FEATURES)."""
-        sites, whole = self.parts(x)
-        dear = sites[:, torch.from_numpy(IS_THROMBECTOMY)]
-        together = torch.stack([sites.logsumexp(1), dear.logsumexp(1)], dim=1)
-        slope, offset = self.pool
-        return torch.cat([sites, slope * together + offset + whole], dim=1)
+        """Logits (n, sites + STUDY_ANSWERS) from standardised log odds (n, sites, strongest)."""
+        sites = (x * (self.code @ self.logarithm.exp())).sum(-1) + self.code @ self.bias + _RARE_LOGIT
+        some = (sites, sites[:, torch.from_numpy(IS_THROMBECTOMY)])
+        together = torch.stack([(SHARPNESS * part).logsumexp(1) / SHARPNESS for part in some], dim=1)
+        return torch.cat([sites, self.slope.exp() * together + self.offset], dim=1)
 
-    def parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The sites' logits, (n, sites), and what the study adds to theirs, (n, STUDY_ANSWERS)."""
-        shared = self.share(x).relu()
-        beside = shared[:, torch.from_numpy(CONTEXT)].flatten(2)
-        hidden = torch.cat([x, beside, self.code.expand(len(x), -1, -1)], dim=-1)
-        hidden = self.dropout(self.site[0](self.light(hidden)).relu())
-        sites = self.site[2](self.site[1](hidden).relu())[..., 0]
-        return sites, self.study[1](self.dropout(self.study[0](shared.flatten(1)).relu()))
+    def tensors(self, mean: torch.Tensor, spread: torch.Tensor) -> dict[str, F32]:
+        """Its weights by the names that `lvo.detector.reader` knows, for log odds as they are.
 
-    @torch.no_grad()
-    def centre(self, x: torch.Tensor) -> None:
-        """Begin with nobody suspected: hidden units that are far too sure at first die in a few steps."""
-        sites, whole = self.parts(x)
-        self.layers["site.2"].bias.add_(_RARE_LOGIT - sites.mean())
-        self.layers["study.1"].bias.sub_(whole.mean(dim=0))
+        Parameters
+        ----------
+        mean, spread : (strongest,) with which the log odds were standardised.
+        """
+        weight, bias = _unstandardised(self.logarithm.exp(), self.bias + _RARE_LOGIT, mean, spread)
+        return {"weight": weight, "bias": bias, "pool": _plain(torch.stack([self.slope.exp(), self.offset]))}
 
-    def tensors(self) -> dict[str, F32]:
-        """Its weights by the names that `lvo.detector.reader` knows."""
-        found = {"pool": self.pool}
-        for name, layer in self.layers.items():
-            found |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias}
-        return {name: value.detach().numpy().copy() for name, value in found.items()}
+
+class PlaceReader(nn.Module):
+    """Which site it is, to be trained: linear in the evidence of a site and of its neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        columns = (STRONGEST.stop - STRONGEST.start) * (1 + NEIGHBOURS.shape[1])
+        self.weight = nn.Parameter(torch.zeros(SEGMENT_CODE.shape[1], columns, dtype=torch.float64))
+        self.bias = nn.Parameter(torch.zeros(SEGMENT_CODE.shape[1], dtype=torch.float64))
+        self.code = torch.from_numpy(SEGMENT_CODE).double()
+
+    def penalty(self) -> torch.Tensor:
+        """Sum of the squares of all weights and biases."""
+        return (self.weight**2).sum() + (self.bias**2).sum()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (n, sites) from standardised log odds (n, sites, columns)."""
+        return (x * (self.code @ self.weight)).sum(-1) + self.code @ self.bias + _RARE_LOGIT
+
+    def tensors(self, mean: torch.Tensor, spread: torch.Tensor) -> dict[str, F32]:
+        """Its weights as `SiteReader.tensors` gives its own."""
+        place, bias = _unstandardised(self.weight, self.bias + _RARE_LOGIT, mean, spread)
+        return {"place": place, "place_bias": bias}
+
+
+def _unstandardised(
+    weight: torch.Tensor, bias: torch.Tensor, mean: torch.Tensor, spread: torch.Tensor
+) -> tuple[F32, F32]:
+    plain = weight / spread
+    return _plain(plain), _plain(bias - (plain * mean).sum(1))
+
+
+def _plain(value: torch.Tensor) -> F32:
+    return np.asarray(value.detach().numpy().astype(np.float32))
 
 
 def read_pool(detector: Detector, config: ReaderConfig, part: int = 0, parts: int = 1) -> Readings:
@@ -230,57 +201,55 @@ def out_of_fold(readings: Readings, config: ReaderConfig) -> F32:
 
 
 def train_reader(readings: Readings, config: ReaderConfig) -> dict[str, F32]:
-    """Fit the perceptrons to patients of whom all is known; returns the tensors of ``reader.safetensors``."""
+    """Fit the reader to patients of whom all is known; returns the tensors of ``reader.safetensors``."""
     truth = np.concatenate([readings.sites, study_truth(readings.sites)], axis=1)
-    return train_perceptrons(readings.features, truth, np.ones(len(truth)), config)
+    return fit_reader(readings.features, truth, np.ones(len(truth)), config)
 
 
-def train_perceptrons(
+def fit_reader(
     features: F32, truth: F32, share: npt.NDArray[np.float64], config: ReaderConfig
 ) -> dict[str, F32]:
-    """Fit the perceptrons; returns the tensors of ``reader.safetensors``.
-
-    Every patient is also shown mirrored.
+    """Fit the reader; returns the tensors of ``reader.safetensors``. Left and right are read alike.
 
     Parameters
     ----------
     features : (n, sites, FEATURES)
     truth : (n, sites + STUDY_ANSWERS), 1 or 0; what is -1 is not known and trains nothing.
-    share : (n,) how often each patient is shown, relative to the others.
+    share : (n,) how much each patient weighs, relative to the others.
     """
-    turned = np.concatenate([MIRROR, len(SITES) + np.arange(STUDY_ANSWERS)])
+    odds = log_odds(features[:, :, STRONGEST])
+    y = torch.from_numpy(truth.astype(np.float64))
+    weight = (y >= 0) * torch.from_numpy(share / share.mean())[:, None]
+    weight[:, -STUDY_ANSWERS:] *= _STUDY_WEIGHT
+    y = y.clamp(min=0)
     both = np.concatenate([features, features[:, MIRROR]])
-    mean, spread = both.mean(axis=0), both.std(axis=0) + 1e-3
-    spread[:, LIT_SHARE] *= -1  # of this one less is more suspicious
-    x = torch.from_numpy(np.clip((both - mean) / spread, -CLIP, CLIP).astype(np.float32))
-    y = torch.from_numpy(np.concatenate([truth, truth[:, turned]]).astype(np.float32))
-    tensors: dict[str, F32] = {"mean": mean.astype(np.float32), "spread": spread.astype(np.float32)}
-    for member in range(config.members):
-        torch.manual_seed(member)
-        net = _fit(x, y, torch.from_numpy(np.tile(share, 2)), config)
-        tensors |= {f"{member}.{name}": value for name, value in net.tensors().items()}
+    kept = {"mean": both.mean(axis=0), "spread": both.std(axis=0) + 1e-3}
+    tensors: dict[str, F32] = {name: value.astype(np.float32) for name, value in kept.items()}
+    sites = len(SITES)
+    for net, evidence, columns, penalty in (
+        (SiteReader(), odds, slice(None), config.weight_penalty),
+        (PlaceReader(), beside(odds), slice(sites), config.place_penalty),
+    ):
+        x = torch.from_numpy(evidence)
+        mean, spread = x.mean(dim=(0, 1)), x.std(dim=(0, 1)) + 1e-3
+        _fit(net, (x - mean) / spread, y[:, columns], weight[:, columns], penalty)
+        tensors |= net.tensors(mean, spread)
     return tensors
 
 
-def _fit(x: torch.Tensor, y: torch.Tensor, share: torch.Tensor, config: ReaderConfig) -> SiteReader:
-    net = SiteReader(config)
-    net.centre(x)
-    optimiser = torch.optim.Adam(net.parameters(), lr=config.lr)
-    steps = config.epochs * max(1, len(x) // _BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.lr * 2, total_steps=steps)
-    weight = (y >= 0).float()
-    weight[:, -STUDY_ANSWERS:] *= _STUDY_WEIGHT
-    net.train()
-    for _ in range(steps):
-        pick = torch.multinomial(share, _BATCH, replacement=True)
-        loss = nn.functional.binary_cross_entropy_with_logits(
-            net(x[pick]), y[pick].clamp(min=0), weight=weight[pick]
-        )
+def _fit(
+    net: SiteReader | PlaceReader, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, penalty: float
+) -> None:
+    optimiser = torch.optim.LBFGS(net.parameters(), max_iter=150, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
         optimiser.zero_grad()
-        (loss + config.weight_penalty * net.penalty()).backward()
-        optimiser.step()
-        schedule.step()
-    return net.eval()
+        loss = nn.functional.binary_cross_entropy_with_logits(net(x), y, weight=weight)
+        loss = loss + penalty * net.penalty()
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
 
 
 def fit_platt(logits: npt.NDArray[np.floating], truth: npt.NDArray[np.floating]) -> Calibration:
@@ -288,6 +257,14 @@ def fit_platt(logits: npt.NDArray[np.floating], truth: npt.NDArray[np.floating])
     positive, negative = truth.sum(), len(truth) - truth.sum()
     soft = np.where(truth > 0, (positive + 1) / (positive + 2), 1 / (negative + 2))
     x, t = torch.from_numpy(np.asarray(logits, np.float64)), torch.from_numpy(soft)
+    slope, offset = _maximum(x, t)
+    if slope < _LEAST_SLOPE:  # nothing is known of these but how many there are
+        rate = float(t.mean())
+        slope, offset = _LEAST_SLOPE, float(np.log(rate / (1 - rate))) - _LEAST_SLOPE * float(x.mean())
+    return Calibration(slope=slope, offset=offset)
+
+
+def _maximum(x: torch.Tensor, t: torch.Tensor) -> tuple[float, float]:
     theta = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([theta], max_iter=200, line_search_fn="strong_wolfe")
 
@@ -299,4 +276,4 @@ def fit_platt(logits: npt.NDArray[np.floating], truth: npt.NDArray[np.floating])
 
     optimiser.step(closure)
     slope, offset = (float(v) for v in theta.detach())
-    return Calibration(slope=max(slope, 1e-3), offset=offset)
+    return slope, offset

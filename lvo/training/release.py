@@ -20,7 +20,7 @@ from lvo.detector.bundle import Calibration, Metadata, NetworkConfig, load_bundl
 from lvo.detector.detect import Detection, Detector, load_detector, margin, suspicious_sites
 from lvo.detector.evidence import EVIDENCE_GRID
 from lvo.detector.onnx_backend import OnnxBackend
-from lvo.detector.reader import Answer, Reader, calibrated, reader_from
+from lvo.detector.reader import TENSORS, Answer, Reader, calibrated, reader_from
 from lvo.detector.torch_network import make_network
 from lvo.imaging.resample import HEAD_BOX
 from lvo.study import INTENDED_USE
@@ -36,6 +36,8 @@ INPUT_FORMAT = (
 )
 _LARGE = 1000
 """Numbers of a tensor from which it is worth storing in half precision."""
+_LEAST = 1e-5
+"""Of a threshold."""
 PARITY_CASES = 4
 PARITY_CANDIDATES = 60
 
@@ -128,7 +130,7 @@ def unread(out: Path, network: NetworkConfig, *, mirrored_view: bool = True) -> 
     seal(out)
     bundle = load_bundle(out)
     empty = np.zeros((0, 0), np.float32)
-    return Detector(bundle, OnnxBackend(bundle, torch.get_num_threads()), Reader(empty, empty, ()))
+    return Detector(bundle, OnnxBackend(bundle, torch.get_num_threads()), Reader(*[empty] * len(TENSORS)))
 
 
 def finish_bundle(
@@ -211,10 +213,12 @@ def with_thresholds(
     }
     cut = unset.model_copy(
         update={
-            "study_threshold": round(float(study), 5),
-            "thrombectomy_threshold": round(float(thrombectomy), 5),
+            # Patients all told apart would leave nothing, which everybody reaches.
+            "study_threshold": max(round(float(study), 5), _LEAST),
+            "thrombectomy_threshold": max(round(float(thrombectomy), 5), _LEAST),
             "site_thresholds": {
-                s: round(float(np.quantile(v, config.site_specificity)), 5) for s, v in by_segment.items()
+                s: max(round(float(np.quantile(v, config.site_specificity)), 5), _LEAST)
+                for s, v in by_segment.items()
             },
         }
     )

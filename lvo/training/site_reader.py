@@ -1,4 +1,4 @@
-"""The second stage on a site's studies: calibration, and the perceptrons where studies are enough."""
+"""The second stage on a site's studies: calibration, and the reader where studies are enough."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from lvo.anatomy import SITES, Segment
 from lvo.detector.bundle import Calibration, Metadata
 from lvo.detector.reader import STUDY_ANSWERS, Reader, calibrated, reader_from
-from lvo.training.reader import ReaderConfig, Readings, fit_platt, study_truth, train_perceptrons
+from lvo.training.reader import ReaderConfig, Readings, fit_platt, fit_reader, study_truth
 from lvo.training.release import with_thresholds
 from lvo.training.site_data import SiteReadings
 
@@ -38,7 +38,7 @@ def plain_logits(features: F32, reader: Reader) -> F32:
 def train_mixed(
     site: SiteReadings, chosen: npt.NDArray[np.bool_], phantoms: Readings, config: ReaderConfig
 ) -> Tensors:
-    """The perceptrons on phantoms and on chosen studies; what is not known of a study trains nothing.
+    """The reader on phantoms and on chosen studies; what is not known of a study trains nothing.
 
     The site's studies together weigh as much as the phantoms together, but each at most ten times a phantom.
 
@@ -52,7 +52,7 @@ def train_mixed(
     truth = np.concatenate([known, site.truth[chosen]])
     count = int(chosen.sum())
     share = np.repeat([1.0, min(_MOST, len(known) / max(1, count))], [len(known), count])
-    return train_perceptrons(features, truth, share, config)
+    return fit_reader(features, truth, share, config)
 
 
 def calibrate(

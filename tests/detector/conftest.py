@@ -14,11 +14,11 @@ from scipy import ndimage
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.bundle import Metadata, seal
 from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES, Evidence
-from lvo.detector.features import FEATURES
-from lvo.detector.reader import CONTEXT, LAYERS, SEGMENT_CODE, STUDY_ANSWERS
+from lvo.detector.features import FEATURES, STRONGEST
+from lvo.detector.reader import STUDY_ANSWERS
 
-STRONGEST_CLOT = 5
-"""Column of `site_features`: the four voxels of a site where clot is likeliest."""
+STRONGEST_CLOT = 0
+"""Of the features that the reader weighs: the four voxels of a site where clot is likeliest."""
 Build = Callable[..., Evidence]
 
 
@@ -55,30 +55,29 @@ def bundle_folder(tmp_path: Path, metadata: Metadata) -> Path:
         (folder / name).mkdir(parents=True)
     (folder / "configs" / "metadata.json").write_text(json.dumps(metadata.model_dump(mode="json")))
     (folder / "models" / "pose.onnx").write_bytes(b"not read here")
-    tensors = reader_tensors(shared=1, hidden=1)
-    tensors["0.site.0.weight"][0, STRONGEST_CLOT] = 10
-    for layer in ("site.1", "site.2"):
-        tensors[f"0.{layer}.weight"][:] = 1
-    tensors["0.site.2.bias"][:] = -5
-    tensors["0.pool"][0] = 1
+    tensors = reader_tensors()
+    for name in ("weight", "place"):
+        tensors[name][:, STRONGEST_CLOT] = 2
+    tensors["pool"][0] = 1
     save_file(tensors, folder / "models" / "reader.safetensors")
     seal(folder)
     return folder
 
 
-def reader_tensors(shared: int, hidden: int, member: int = 0) -> dict[str, np.ndarray]:
+def reader_tensors() -> dict[str, np.ndarray]:
     """A reader that answers nothing but zeros."""
-    wide = FEATURES + shared * CONTEXT.shape[1] + SEGMENT_CODE.shape[1]
-    sizes = ((FEATURES, shared), (wide, hidden), (hidden, hidden), (hidden, 1))
-    sizes += ((len(SITES) * shared, hidden), (hidden, STUDY_ANSWERS))
-    tensors = {"mean": np.zeros((len(SITES), FEATURES)), "spread": np.ones((len(SITES), FEATURES))}
-    for layer, (inside, out) in zip(LAYERS, sizes, strict=True):
-        tensors |= {
-            f"{member}.{layer}.weight": np.zeros((out, inside)),
-            f"{member}.{layer}.bias": np.zeros(out),
-        }
-    tensors[f"{member}.pool"] = np.zeros((2, STUDY_ANSWERS))
-    return {name: value.astype(np.float32) for name, value in tensors.items()}
+    columns = STRONGEST.stop - STRONGEST.start
+    sizes = {
+        "mean": (len(SITES), FEATURES),
+        "spread": (len(SITES), FEATURES),
+        "weight": (len(Segment), columns),
+        "bias": (len(Segment),),
+        "pool": (2, STUDY_ANSWERS),
+        "place": (len(Segment), columns * 4),
+        "place_bias": (len(Segment),),
+    }
+    tensors = {name: np.zeros(size, np.float32) for name, size in sizes.items()}
+    return tensors | {"spread": tensors["spread"] + 1}
 
 
 def places() -> np.ndarray:

@@ -5,41 +5,54 @@ from safetensors.numpy import save_file
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.bundle import Calibration
 from lvo.detector.evidence import MIRROR
-from lvo.detector.features import FEATURES
-from lvo.detector.reader import CONTEXT, IS_THROMBECTOMY, STUDY_ANSWERS, calibrated, load_reader
+from lvo.detector.features import FEATURES, STRONGEST
+from lvo.detector.reader import IS_THROMBECTOMY, NEIGHBOURS, STUDY_ANSWERS, calibrated, load_reader
 from lvo.errors import BundleInvalid
 
 
 @pytest.fixture
 def tensors(empty_reader):
     rng = np.random.default_rng(1)
-    both = empty_reader(3, 5) | empty_reader(3, 5, member=1)
-    both = {name: rng.normal(0, 0.4, value.shape).astype(np.float32) for name, value in both.items()}
-    return both | {"spread": np.full((len(SITES), FEATURES), 2, np.float32)}
+    drawn = {
+        name: rng.normal(0, 0.4, value.shape).astype(np.float32) for name, value in empty_reader().items()
+    }
+    return drawn | {
+        "weight": np.abs(drawn["weight"]),
+        "spread": np.full((len(SITES), FEATURES), 2, np.float32),
+    }
 
 
 def features(seed=2):
-    return np.random.default_rng(seed).normal(size=(len(SITES), FEATURES)).astype(np.float32)
+    return np.random.default_rng(seed).uniform(size=(len(SITES), FEATURES)).astype(np.float32)
 
 
-def test_neighbours_lie_on_the_same_side_and_the_twin_on_the_other():
-    for (segment, side), (twin, *others) in zip(SITES, CONTEXT, strict=True):
-        assert SITES[twin] == (segment, side.mirrored)
-        assert {SITES[o][1] for o in others} <= {side, Side.MIDLINE} or side is Side.MIDLINE
+def test_thrombectomy_segments():
     assert not IS_THROMBECTOMY[SITES.index((Segment.P2, Side.LEFT))]
     assert IS_THROMBECTOMY[SITES.index((Segment.M2, Side.LEFT))]
 
 
-def test_members_are_averaged(tmp_path, tensors):
+def test_neighbours_lie_on_the_same_side_and_both_sides_of_a_midline_artery_count():
+    for (_, side), near in zip(SITES, NEIGHBOURS, strict=True):
+        seen = {SITES[i][1] for i in near.ravel()}
+        assert seen <= ({side, Side.MIDLINE} if side is not Side.MIDLINE else {Side.LEFT, Side.RIGHT})
+    basilar = SITES.index((Segment.BASILAR, Side.MIDLINE))
+    assert {SITES[i] for i in NEIGHBOURS[basilar][0]} == {(Segment.V4, Side.LEFT), (Segment.V4, Side.RIGHT)}
+
+
+def test_the_study_follows_the_site_that_says_most(tmp_path, empty_reader):
+    tensors = empty_reader()
+    tensors["weight"][:, 0] = tensors["place"][:, 0] = 1
+    tensors["pool"][0] = 1
     save_file(tensors, tmp_path / "reader.safetensors")
-    answers = []
-    for member in ("0", "1"):
-        own = {f"0{k[1:]}" if k[0] == member else k: v for k, v in tensors.items() if k[0] in (member, *"ms")}
-        save_file(own, tmp_path / "one.safetensors")
-        answers.append(load_reader(tmp_path / "one.safetensors").logits(features()))
-    both = load_reader(tmp_path / "reader.safetensors").logits(features())
-    assert both.shape == (len(SITES) + STUDY_ANSWERS,)
-    np.testing.assert_allclose(both, np.mean(answers, axis=0), atol=1e-5)
+    reader, quiet = load_reader(tmp_path / "reader.safetensors"), np.zeros((len(SITES), FEATURES), np.float32)
+    for site, (segment, _) in enumerate(SITES):
+        seen = quiet.copy()
+        seen[site, STRONGEST.start] = 0.9
+        logits = reader.logits(seen)
+        assert logits[: len(SITES)].argmax() == site
+        assert logits[-2] == pytest.approx(logits[site], abs=0.01)
+        thrombectomy = logits[site] if IS_THROMBECTOMY[site] else reader.logits(quiet)[-1]
+        assert logits[-1] == pytest.approx(thrombectomy, abs=0.01), segment
 
 
 @pytest.mark.parametrize("fault", ["missing", "no safetensors", "empty", "a tensor short", "one site", "nan"])
@@ -49,11 +62,11 @@ def test_a_reader_that_cannot_be_used_is_a_bad_bundle(tmp_path, tensors, fault):
         path.write_bytes(b"no reader")
     elif fault != "missing":
         if fault == "a tensor short":
-            tensors.pop("1.study.1.bias")
+            tensors.pop("bias")
         if fault == "one site":
-            tensors |= {"mean": tensors["mean"][:1], "spread": tensors["spread"][:1, :3]}
+            tensors |= {name: tensors[name][:1] for name in ("weight", "bias", "place", "place_bias")}
         if fault == "nan":
-            tensors["1.site.2.bias"][:] = np.nan
+            tensors["bias"][:] = np.nan
         save_file({} if fault == "empty" else tensors, path)
     with pytest.raises(BundleInvalid, match=r"reader\.safetensors"):
         load_reader(path)
@@ -63,41 +76,39 @@ def test_wild_features_are_bounded_and_novel(tmp_path, tensors):
     save_file(tensors, tmp_path / "reader.safetensors")
     reader = load_reader(tmp_path / "reader.safetensors")
     wild = tensors["mean"] + np.float32(1e9)
-    np.testing.assert_allclose(reader.logits(wild), reader.logits(tensors["mean"] + 12), rtol=1e-5)
+    np.testing.assert_allclose(reader.logits(wild), reader.logits(tensors["mean"] * 0 + 1), rtol=1e-5)
     assert reader.novelty(tensors["mean"]) == 0
     assert reader.novelty(tensors["mean"] + 2) == pytest.approx(1) and reader.novelty(wild) == 36
 
 
-def test_the_sites_of_a_mirrored_patient_are_mirrored(tmp_path, tensors):
-    """One perceptron reads both sides: nothing in it can favour one."""
-    for name in ("mean", "spread"):
-        tensors[name] = (tensors[name] + tensors[name][MIRROR]) / 2
+def test_a_mirrored_patient_has_the_mirrored_answer(tmp_path, tensors):
     save_file(tensors, tmp_path / "reader.safetensors")
     reader, x = load_reader(tmp_path / "reader.safetensors"), features()
-    own, other = (reader.logits(f)[: len(SITES)] for f in (x, x[MIRROR]))
-    # The midline's neighbours are read on the left only.
-    two_sided = np.array([side is not Side.MIDLINE for _, side in SITES])
-    np.testing.assert_allclose(other[MIRROR][two_sided], own[two_sided], atol=1e-5)
+    own, other = reader.logits(x), reader.logits(x[MIRROR])
+    np.testing.assert_allclose(other[: len(SITES)][MIRROR], own[: len(SITES)], atol=1e-5)
+    np.testing.assert_allclose(other[-STUDY_ANSWERS:], own[-STUDY_ANSWERS:], atol=1e-5)
 
 
 def test_what_is_trained_is_what_is_read(tmp_path):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip("monai", reason="monai is not installed")
-    from lvo.training.boxed import DataConfig
-    from lvo.training.reader import ReaderConfig, SiteReader
+    from lvo.detector.reader import beside, log_odds
+    from lvo.training.reader import PlaceReader, SiteReader
 
     torch.manual_seed(0)
-    net = SiteReader(ReaderConfig(patients=DataConfig())).eval()
-    own = {f"0.{name}": value for name, value in net.tensors().items()}
-    shape = (len(SITES), FEATURES)
-    save_file(
-        own | {"mean": np.zeros(shape, np.float32), "spread": np.ones(shape, np.float32)},
-        tmp_path / "reader.safetensors",
-    )
-    x = features()
-    with torch.no_grad():
-        trained = net(torch.from_numpy(x)[None])[0].numpy()
-    np.testing.assert_allclose(load_reader(tmp_path / "reader.safetensors").logits(x), trained, atol=1e-4)
+    x, shape = features(), (len(SITES), FEATURES)
+    own = {"mean": np.zeros(shape, np.float32), "spread": np.ones(shape, np.float32)}
+    odds, trained = log_odds(x[:, STRONGEST]), []
+    for net, evidence in ((PlaceReader(), beside(odds)), (SiteReader(), odds)):
+        for parameter in net.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        mean, spread = (torch.rand(evidence.shape[-1]).double() + 0.5 for _ in range(2))
+        own |= net.tensors(mean, spread)
+        with torch.no_grad():
+            trained.append(net((torch.from_numpy(evidence) - mean)[None] / spread)[0].numpy())
+    save_file(own, tmp_path / "reader.safetensors")
+    expected = np.concatenate([trained[0], trained[1][len(SITES) :]])
+    np.testing.assert_allclose(load_reader(tmp_path / "reader.safetensors").logits(x), expected, atol=1e-4)
 
 
 def test_every_site_has_the_calibration_of_its_segment(metadata):

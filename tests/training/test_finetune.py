@@ -18,7 +18,7 @@ from lvo.anatomy import SITES, Segment
 from lvo.detector.bundle import Calibration, Metadata, NetworkConfig, load_bundle, seal
 from lvo.detector.detect import load_detector
 from lvo.detector.evidence import EVIDENCE_GRID, OUTPUTS, VESSEL_CLASSES, Evidence
-from lvo.detector.features import FEATURES
+from lvo.detector.features import FEATURES, STRONGEST
 from lvo.detector.reader import calibrated, reader_from
 from lvo.dicom import read_study
 from lvo.errors import TruthInvalid
@@ -31,7 +31,7 @@ from lvo.study import HeadPose
 from lvo.training.boxed import CLOT, LIT, MISSING, DataConfig
 from lvo.training.finetune import finetune, ingest, split
 from lvo.training.losses import compute_loss
-from lvo.training.reader import ReaderConfig, Readings, SiteReader, study_truth
+from lvo.training.reader import PlaceReader, ReaderConfig, Readings, SiteReader, study_truth
 from lvo.training.release import unread, write_metadata
 from lvo.training.site_boxes import Box, clot_in_box
 from lvo.training.site_config import FinetuneConfig, Paths
@@ -47,7 +47,8 @@ POSE = HeadPose(
     matrix=((1, 0, 0, 5), (0, 1, 0, -3), (0, 0, 1, 2), (0, 0, 0, 1)),
     pitch_deg=0, roll_deg=0, yaw_deg=0, scale=1, residual_mm=1, support=1, accepted=True,
 )  # fmt: skip
-READER = ReaderConfig(patients=DataConfig(), members=1, epochs=30, folds=4, hidden=8)
+READER = ReaderConfig(patients=DataConfig(), folds=4)
+_COLUMNS = STRONGEST.stop - STRONGEST.start
 
 
 def case(n: int, *, occluded: bool, ncct: bool = True) -> SiteCase:
@@ -62,10 +63,10 @@ def case(n: int, *, occluded: bool, ncct: bool = True) -> SiteCase:
 def readings(count: int, seed: int) -> SiteReadings:
     """Studies whose features tell at which site they are occluded; half of the occluded say only so."""
     rng = np.random.default_rng(seed)
-    features = rng.normal(0, 1, (count, len(SITES), FEATURES)).astype(np.float32)
+    features = rng.uniform(0, 0.6, (count, len(SITES), FEATURES)).astype(np.float32)
     sites = np.zeros((count, len(SITES)), np.float32)
     sites[::2, M1] = 1
-    features += 3 * sites[..., None]
+    features += 0.25 * sites[..., None]
     truth = np.concatenate([sites, study_truth(sites)], axis=1)
     truth[::4, : len(SITES)] = truth[::4, -1] = -1
     return SiteReadings(features, truth, tuple(f"p{n // 2}" for n in range(count)))
@@ -80,7 +81,9 @@ def base_bundle(folder: Path) -> Path:
     sites = {segment: Calibration() for segment in Segment}
     write_metadata(folder, metadata.model_copy(update={"sites": sites, "version": "1.0.0"}))
     torch.manual_seed(0)
-    tensors = {f"0.{name}": value for name, value in SiteReader(READER).tensors().items()}
+    tensors = {}
+    for net, columns in ((SiteReader(), _COLUMNS), (PlaceReader(), 4 * _COLUMNS)):
+        tensors |= net.tensors(torch.zeros(columns), torch.ones(columns))
     shape = (len(SITES), FEATURES)
     tensors |= {"mean": np.zeros(shape, np.float32), "spread": np.ones(shape, np.float32)}
     save_file(tensors, folder / "models/reader.safetensors")
