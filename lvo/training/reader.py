@@ -32,6 +32,8 @@ from lvo.training.views import cut_short
 
 F32 = npt.NDArray[np.float32]
 _STUDY_WEIGHT = 4.0
+_OWN_SHARE = 0.75
+"""Of what a site's own evidence says in which site it is; the rest is what is said beside its neighbours."""
 _LEAST_SLOPE = 1e-3
 """Of a calibration: a logit never speaks against what it stands for."""
 _RARE_LOGIT = -3.0
@@ -234,7 +236,17 @@ def fit_reader(
         mean, spread = x.mean(dim=(0, 1)), x.std(dim=(0, 1)) + 1e-3
         _fit(net, (x - mean) / spread, y[:, columns], weight[:, columns], penalty)
         tensors |= net.tensors(mean, spread)
-    return tensors
+    return tensors | _steadied(tensors)
+
+
+def _steadied(tensors: dict[str, F32]) -> dict[str, F32]:
+    """Which site it is by both answers: where anatomy is strange, free weights alone name the wrong side."""
+    own = np.zeros_like(tensors["place"])
+    own[:, : tensors["weight"].shape[1]] = tensors["weight"]
+    return {
+        "place": _OWN_SHARE * own + (1 - _OWN_SHARE) * tensors["place"],
+        "place_bias": _OWN_SHARE * tensors["bias"] + (1 - _OWN_SHARE) * tensors["place_bias"],
+    }
 
 
 def _fit(
