@@ -57,6 +57,9 @@ def main() -> int:
     except LvoError as fault:
         print(f"{fault.code}: {fault.message}", file=sys.stderr)
         return 2
+    except RuntimeError as fault:
+        print(f"{source} does not fit a network of {arguments.filters} filters: {fault}", file=sys.stderr)
+        return 2
     return 0
 
 

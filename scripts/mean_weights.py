@@ -28,7 +28,7 @@ def main() -> int:
     if len(shares) != len(arguments.sources) or min(shares) <= 0:
         parser.error("--shares takes a positive number for each source")
     try:
-        mean = mean_weights(dict(zip(arguments.sources, shares, strict=True)))
+        mean = mean_weights(list(zip(arguments.sources, shares, strict=True)))
     except LvoError as fault:
         print(f"{fault.code}: {fault.message}", file=sys.stderr)
         return 2

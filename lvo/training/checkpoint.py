@@ -15,7 +15,7 @@ import pickle
 import random
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,9 @@ def save(
     if keep_average:
         kept = run / "averages" / f"{final.name}.safetensors"
         kept.parent.mkdir(exist_ok=True)
-        shutil.copyfile(final / "average.safetensors", kept)
+        partial = kept.with_suffix(".partial")
+        shutil.copyfile(final / "average.safetensors", partial)
+        partial.rename(kept)
     for old in _all(run)[:-KEEP]:
         shutil.rmtree(old)
     return final
@@ -179,26 +181,28 @@ def weights_of(source: Path) -> dict[str, Tensor]:
     return average_weights(latest(source))
 
 
-def mean_weights(shares: Mapping[Path, float]) -> dict[str, Tensor]:
+def mean_weights(shares: Sequence[tuple[Path, float]]) -> dict[str, Tensor]:
     """The weighted mean of several sources' weights.
 
     Of one run: Izmailov et al. 2018 (SWA). Of two, one begun with the other: Wortsman et al. 2022 (WiSE-FT).
 
     Parameters
     ----------
-    shares : positive weight of each source of `weights_of`; they need not add up to 1.
+    shares : sources of `weights_of`, each with a positive weight; these need not add up to 1.
 
     Raises
     ------
     CheckpointInvalid
         A source is missing or damaged, or they are of different networks.
     """
-    total = sum(shares.values())
+    total = sum(share for _, share in shares)
     mean: dict[str, Tensor] = {}
-    for source, share in shares.items():
-        for name, value in weights_of(source).items():
-            if mean.get(name, value).shape != value.shape:
-                raise CheckpointInvalid(f"{source} is of another network: {name}.")
+    for source, share in shares:
+        weights = weights_of(source)
+        shapes = [{name: value.shape for name, value in some.items()} for some in (weights, mean or weights)]
+        if shapes[0] != shapes[1]:
+            raise CheckpointInvalid(f"{source} is of another network.")
+        for name, value in weights.items():
             mean[name] = mean.get(name, torch.zeros_like(value)) + value * (share / total)
     return mean
 

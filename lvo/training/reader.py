@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -252,14 +253,21 @@ def _steadied(tensors: dict[str, F32]) -> dict[str, F32]:
 def _fit(
     net: SiteReader | PlaceReader, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, penalty: float
 ) -> None:
-    optimiser = torch.optim.LBFGS(net.parameters(), max_iter=150, line_search_fn="strong_wolfe")
+    def loss() -> torch.Tensor:
+        told = nn.functional.binary_cross_entropy_with_logits(net(x), y, weight=weight)
+        return told + penalty * net.penalty()
+
+    _minimise(list(net.parameters()), loss, 150)
+
+
+def _minimise(parameters: list[nn.Parameter], loss: Callable[[], torch.Tensor], steps: int) -> None:
+    optimiser = torch.optim.LBFGS(parameters, max_iter=steps, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
-        loss = nn.functional.binary_cross_entropy_with_logits(net(x), y, weight=weight)
-        loss = loss + penalty * net.penalty()
-        loss.backward()
-        return loss
+        value = loss()
+        value.backward()
+        return value
 
     optimiser.step(closure)
 
@@ -269,23 +277,14 @@ def fit_platt(logits: npt.NDArray[np.floating], truth: npt.NDArray[np.floating])
     positive, negative = truth.sum(), len(truth) - truth.sum()
     soft = np.where(truth > 0, (positive + 1) / (positive + 2), 1 / (negative + 2))
     x, t = torch.from_numpy(np.asarray(logits, np.float64)), torch.from_numpy(soft)
-    slope, offset = _maximum(x, t)
+    theta = nn.Parameter(torch.tensor([1.0, 0.0], dtype=torch.float64))
+    _minimise(
+        [theta],
+        lambda: nn.functional.binary_cross_entropy_with_logits(theta[0] * x + theta[1], t),
+        200,
+    )
+    slope, offset = (float(v) for v in theta.detach())
     if slope < _LEAST_SLOPE:  # nothing is known of these but how many there are
         rate = float(t.mean())
         slope, offset = _LEAST_SLOPE, float(np.log(rate / (1 - rate))) - _LEAST_SLOPE * float(x.mean())
     return Calibration(slope=slope, offset=offset)
-
-
-def _maximum(x: torch.Tensor, t: torch.Tensor) -> tuple[float, float]:
-    theta = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([theta], max_iter=200, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimiser.zero_grad()
-        loss = nn.functional.binary_cross_entropy_with_logits(theta[0] * x + theta[1], t)
-        loss.backward()
-        return loss
-
-    optimiser.step(closure)
-    slope, offset = (float(v) for v in theta.detach())
-    return slope, offset

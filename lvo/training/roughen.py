@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from lvo.phantom.image import Lattice, Tubes
 from lvo.phantom.paint import paint
+from lvo.phantom.scanner.kernels import blur
 from lvo.phantom.vessels.tree import STEP_MM, Branch
 
 Array = npt.NDArray[np.float64]
@@ -30,7 +31,6 @@ _BEAD_MM = 3.0
 """Standard deviation of the smoothing of calibre noise along a vessel."""
 _IN_BONE = frozenset({"ICA-I", "V4", "VA", "ophthalmic"})
 _BONE_HU, _SOFT_HU = 120.0, (25.0, 65.0)
-_KERNEL_SDS = 2.5
 
 
 class RoughRanges(BaseModel):
@@ -102,7 +102,8 @@ def roughen_tissue(hu: Tensor, lattice: Lattice, arteries: tuple[Branch, ...], r
     if rough.shift.any():
         hu[:] = _shifted(hu, lattice, rough.shift)
     if rough.blur_mm:
-        hu[:] = _blurred(hu, lattice, rough.blur_mm)
+        z, y, x = lattice.steps.tolist()
+        blur(hu, (z, y, x), (rough.blur_mm,) * 3)
     if rough.canal_mm:
         chosen = [b for b in arteries if b.structure in _IN_BONE]
         edge = float(np.hypot(1.0, lattice.steps.mean()))
@@ -116,7 +117,7 @@ def roughen_tissue(hu: Tensor, lattice: Lattice, arteries: tuple[Branch, ...], r
 def roughen_arteries(lumina: Tubes, rough: Roughness) -> Tubes:
     """Make calibres uneven, and let thin open arteries end where they become too thin.
 
-    A clot, and what leads to it, stays.
+    A clot, and its branch up to it, stays.
     """
     rng = np.random.default_rng(rough.seed)
     kept: list[Branch] = []
@@ -162,18 +163,3 @@ def _shifted(hu: Tensor, lattice: Lattice, shift: Array) -> Tensor:
     return functional.grid_sample(hu[None, None], where[None], padding_mode="border", align_corners=True)[
         0, 0
     ]
-
-
-def _blurred(hu: Tensor, lattice: Lattice, blur_mm: float) -> Tensor:
-    out = hu[None, None]
-    for axis, step in enumerate(lattice.steps.tolist()):
-        sigma = blur_mm / step
-        reach = max(1, int(np.ceil(_KERNEL_SDS * sigma)))
-        at = torch.arange(-reach, reach + 1, dtype=hu.dtype, device=hu.device)
-        weight = torch.exp(-0.5 * (at / sigma) ** 2)
-        weight /= weight.sum()
-        shape, pad = [1, 1, 1, 1, 1], [0] * 6
-        shape[axis + 2] = len(at)
-        pad[2 * (2 - axis)] = pad[2 * (2 - axis) + 1] = reach
-        out = functional.conv3d(functional.pad(out, pad, mode="replicate"), weight.view(shape))
-    return out[0, 0]

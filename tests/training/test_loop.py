@@ -150,12 +150,14 @@ def test_averages_of_all_checkpoints_can_be_kept_and_their_mean_taken(tmp_path: 
     toy_train(settings(steps=3, checkpoint_every_minutes=0, keep_averages=True), tmp_path)
     first, second, last = sorted((tmp_path / "averages").iterdir())
     assert weights_of(last).keys() == weights_of(tmp_path).keys()
-    for name, value in mean_weights({first: 3.0, second: 1.0}).items():
+    for name, value in mean_weights([(first, 3.0), (second, 1.0)]).items():
         torch.testing.assert_close(value, 0.75 * weights_of(first)[name] + 0.25 * weights_of(second)[name])
     other = {name: torch.zeros(*value.shape, 2) for name, value in weights_of(first).items()}
     save_file(other, tmp_path / "other.safetensors")
+    same = mean_weights([(first, 1.0), (first, 1.0), (second, 2.0)])  # a source named twice counts twice
+    torch.testing.assert_close(same, mean_weights([(first, 1.0), (second, 1.0)]))
     with pytest.raises(CheckpointInvalid, match="another network"):
-        mean_weights({first: 1.0, tmp_path / "other.safetensors": 1.0})
+        mean_weights([(first, 1.0), (tmp_path / "other.safetensors", 1.0)])
 
 
 def test_divergence_keeps_the_last_checkpoint(tmp_path: Path) -> None:

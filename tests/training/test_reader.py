@@ -11,7 +11,7 @@ from lvo.anatomy import SITES
 from lvo.detector.features import FEATURES, STRONGEST
 from lvo.detector.reader import STUDY_ANSWERS, reader_from
 from lvo.training.boxed import DataConfig
-from lvo.training.reader import ReaderConfig, Readings, fit_reader, study_truth, train_reader
+from lvo.training.reader import ReaderConfig, Readings, fit_platt, fit_reader, study_truth, train_reader
 
 CONFIG = ReaderConfig(patients=DataConfig())
 
@@ -45,18 +45,23 @@ def test_no_answer_falls_when_there_is_more_to_be_seen_and_the_truth_is_learnt()
         assert (reader.logits(more)[-STUDY_ANSWERS:] >= study_logits[patient] - 1e-5).all()
 
 
-def test_what_is_not_known_trains_nothing_and_two_patients_weigh_as_one_of_twice_the_share() -> None:
+def test_what_is_not_known_or_weighs_nothing_trains_nothing() -> None:
     known = readings(0)
     truth = np.concatenate([known.sites, study_truth(known.sites)], axis=1)
-    unknown = np.full_like(truth[:40], -1.0)
-    once = fit_reader(known.features, truth, np.ones(160), CONFIG)
-    for features, labels, share in (
-        (np.concatenate([known.features] * 2), np.concatenate([truth] * 2), np.ones(320)),
-        (known.features, truth, np.full(160, 2.0)),
-    ):
-        again = fit_reader(features, labels, share, CONFIG)
-        for f in known.features[::20]:
-            own, other = (reader_from(t).logits(f)[: len(SITES)] for t in (once, again))
-            np.testing.assert_allclose(own, other, atol=1.0)
-    blind = fit_reader(known.features[:40], unknown, np.ones(40), CONFIG)
-    assert np.isfinite(blind["bias"]).all()
+    twice = np.concatenate([known.features] * 2)
+    for second, weigh in ((1 - truth, 1e-9), (np.full_like(truth, -1), 1.0)):
+        share = np.repeat([1.0, weigh], 160)
+        reader = reader_from(fit_reader(twice, np.concatenate([truth, second]), share, CONFIG))
+        study = np.array([reader.logits(f)[-STUDY_ANSWERS] for f in known.features], np.float64)
+        assert (study[:80, None] > study[None, 80:]).mean() > 0.9
+        assert 0.4 < (1 / (1 + np.exp(-study))).mean() < 0.6  # half are occluded
+
+
+def test_a_calibration_of_what_tells_nothing_keeps_the_rate() -> None:
+    rng = np.random.default_rng(0)
+    truth = (rng.random(500) < 0.1).astype(np.float64)
+    logits = rng.normal(0, 1, 500) - 2 * truth - 4  # speaks against what it stands for
+    found = fit_platt(logits, truth)
+    p = 1 / (1 + np.exp(-(found.slope * logits + found.offset)))
+    assert p.mean() == pytest.approx(truth.mean(), abs=0.01)
+    assert found.slope > 0
