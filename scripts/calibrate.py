@@ -29,6 +29,7 @@ from lvo.evaluation.cases import Case, read_cases
 from lvo.training.boxed import DataConfig
 from lvo.training.reader import ReaderConfig, study_truth
 from lvo.training.release import write_metadata
+from lvo.training.scoring import BY_ROUTE
 from lvo.training.site_bundle import restate_parity
 from lvo.training.site_data import SiteReadings
 from lvo.training.site_reader import calibrate, plain_logits
@@ -66,7 +67,7 @@ def recalibrate(arguments: argparse.Namespace) -> str:
     # Patients are of no use to a calibration.
     config = ReaderConfig(patients=DataConfig(), specificity=arguments.specificity)
     metadata = calibrate(logits, seen, base, config, _LEAST, partial(_former, base))
-    point = f"specificity {config.specificity:g} on {patent} patent phantoms scored by the whole route"
+    point = f"specificity {config.specificity:g} on {patent} patent phantoms {BY_ROUTE}"
     metadata = metadata.model_copy(update={"operating_point": point})
     found = np.array([margin(calibrated(row, metadata), metadata) >= 0 for row in logits])
     if arguments.out.resolve() != arguments.model.resolve():
