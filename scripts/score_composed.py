@@ -44,6 +44,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--matrix", type=int, default=256, help="rows and columns; smaller is faster")
     parser.add_argument("--model", type=Path, help="bundle; the released one if not given")
+    parser.add_argument("--part", type=int, default=0, help="parts share an output folder")
+    parser.add_argument("--parts", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     detector = load_detector(arguments.model, "cpu", threads=1)
@@ -52,16 +54,17 @@ def main() -> None:
     )
     config = load_config(arguments.preset)
     check_same_run(arguments, detector.bundle.digest)
-    for n in np.random.default_rng(0).permutation(arguments.count).tolist():
+    order = np.random.default_rng(0).permutation(arguments.count).tolist()
+    for n in order[arguments.part :: arguments.parts]:
         folder = arguments.out / f"composed-{n:04d}"
         if (folder / RESULT_NAME).is_file():
             continue
-        order = order_of(n, arguments.matrix)
-        case = visible_case(arguments.seed + n, config, order, sources.only(n % len(sources.heads)))
-        result = score(folder.name, case, order, detector, folder, keep_boxes=True)
+        asked = order_of(n, arguments.matrix)
+        case = visible_case(arguments.seed + n, config, asked, sources.only(n % len(sources.heads)))
+        result = score(folder.name, case, asked, detector, folder, keep_boxes=True)
         told = "; ".join(f"{o.segment} {o.side}" for o in case.patient.occlusions) or "patent"
         print(f"{folder.name} {told}: {result.status.value} {result.probability}", flush=True)
-        join_truth(arguments.out)
+    join_truth(arguments.out)
 
 
 def check_same_run(arguments: argparse.Namespace, digest: str) -> None:
