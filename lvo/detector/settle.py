@@ -136,7 +136,7 @@ def _fit(evidence: Evidence, atlas: F64) -> F64 | None:
     points = np.stack([k, j, i, np.ones_like(k)], axis=1) @ EVIDENCE_GRID.affine.T
     result = optimize.minimize(
         _misfit, np.zeros(7), (points, which, weight / weight.sum(), atlas), "L-BFGS-B", jac=True,
-        options={"ftol": 1e-13, "gtol": 1e-7, "maxiter": 200},
+        options={"ftol": 1e-8, "gtol": 1e-5, "maxiter": 100},
     )  # fmt: skip
     return np.asarray(result.x, dtype=np.float64)
 
