@@ -18,7 +18,6 @@ from lvo._version import __version__
 from lvo.analysis import Analysis, Scene
 from lvo.answer import bolus_of, doubts, findings_of, overlay_of
 from lvo.clock import Clock
-from lvo.detector.settle import settled_boxes
 from lvo.dicom import read_study
 from lvo.errors import (
     BundleInvalid,
@@ -29,7 +28,7 @@ from lvo.errors import (
     NotAnalysable,
     PathNotFound,
 )
-from lvo.imaging.box import HeadBoxes, check_pose
+from lvo.imaging.box import HeadBoxes, boxes_of, check_pose
 from lvo.imaging.head_frame import HeadFramer
 from lvo.report.folder import clear_output, prepare_output, write_result
 from lvo.report.key_images import write_key_images
@@ -86,7 +85,7 @@ def analyse(study: Study, detector: Detector) -> Analysis:
     if study.cta is None:
         scene = Scene(volume, pose, "NCCT")
         return Analysis(_not_analysed(study, reasons, clock, model=model, pose=pose), scene)
-    pose, boxes = settled_boxes(study, study.cta, pose, detector, clock)
+    boxes = boxes_of(study, study.cta, pose, clock)
     reasons += boxes.reasons
     if _rejected(reasons):
         scene = Scene(study.cta, pose, "CTA")

@@ -194,9 +194,6 @@ class HeadPose(Record):
     scale: float = Field(description="Size of this head relative to the head frame's.")
     residual_mm: float = Field(description="Robust misfit of the landmarks field; the quality gate reads it.")
     support: float = Field(description="Share of head voxels that agree with the pose, 0 to 1.")
-    settled_mm: float | None = Field(
-        default=None, description="How far the arteries then moved it; absent where they were not asked."
-    )
     accepted: bool
 
 

@@ -14,11 +14,9 @@ import pytest
 
 from lvo import analysis, pipeline
 from lvo.anatomy import SITES, Segment, Side
-from lvo.clock import Clock
 from lvo.detector.cause import Cause
 from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES, Evidence
 from lvo.errors import OutputUnwritable, PathNotFound, SlicesMissing
-from lvo.imaging.box import HeadBoxes, boxes_of
 from lvo.imaging.resample import HEAD_BOX, Grid, points_to_head
 from lvo.report.folder import prepare_output
 from lvo.study import (
@@ -91,13 +89,6 @@ def scan(contrast_hu: float, frame: str = "9.9", z_low: float = -75.0) -> Volume
     return Volume(hu.astype(np.int16), affine, stack)
 
 
-def unsettled(
-    study: Study, cta: Volume, pose: HeadPose, _detector: object, clock: Clock
-) -> tuple[HeadPose, HeadBoxes]:
-    """The boxes under the pose that a test gives: its phantom has no arteries to speak of."""
-    return pose, boxes_of(study, cta, pose, clock)
-
-
 @dataclass
 class Bundle:
     pose_path: Path = Path("pose.onnx")
@@ -164,7 +155,6 @@ def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def known_pose(monkeypatch: pytest.MonkeyPatch) -> Callable[[HeadPose], None]:
     def use(pose: HeadPose) -> None:
         monkeypatch.setattr(pipeline, "_framer", lambda _path: lambda _volume: pose)
-        monkeypatch.setattr(pipeline, "settled_boxes", unsettled)
 
     use(pose_of(turned()))
     return use

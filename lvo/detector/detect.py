@@ -133,16 +133,12 @@ class Detector:
 
     def look(self, cta: FloatArray, ncct: FloatArray | None = None) -> Evidence:
         """What the network says of the image and, where the bundle asks for it, of its mirror image."""
-        seen = self.glance(cta, ncct)
+        inputs = network_input(cta, ncct)
+        seen = Evidence.from_network(self.network(inputs), cta)
         if not self.bundle.metadata.mirrored_view:
             return seen
-        inputs = network_input(cta, ncct)
         flipped = inputs | {k: np.ascontiguousarray(inputs[k][..., ::-1]) for k in ("cta", "ncct")}
         return seen.averaged(Evidence.from_network(self.network(flipped), cta[..., ::-1]))
-
-    def glance(self, cta: FloatArray, ncct: FloatArray | None = None) -> Evidence:
-        """What the network says of the image alone."""
-        return Evidence.from_network(self.network(network_input(cta, ncct)), cta)
 
     def check_parity(self) -> float:
         """Repeat the stored cases; returns the largest difference of a probability.

@@ -109,11 +109,12 @@ def ingest(
     The latter are also written to ``refused.csv``.
     """
     framer = HeadFramer(base.bundle.pose_path)
+    digest = hashlib.sha256(base.bundle.pose_path.read_bytes()).hexdigest()
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
     cases: list[SiteCase] = []
     refused: dict[str, tuple[str, ...]] = {}
     for number, study in enumerate(studies, start=1):
-        box = read_box(study, framer, work / "boxes", base)
+        box = read_box(study, framer, work / "boxes", digest)
         if isinstance(box, tuple):
             refused[study.name] = box
             log.warning("%d/%d %s left out: %s", number, len(studies), study.name, ", ".join(box))

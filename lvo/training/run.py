@@ -8,6 +8,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from pydantic import Field
 
 from lvo.detector.bundle import NetworkConfig
 from lvo.detector.torch_network import VesselNet, make_network
@@ -17,7 +18,8 @@ from lvo.training.checkpoint import weights_of
 from lvo.training.config import LoopConfig
 from lvo.training.data import fill_pool, make_dataset, vessel_prior
 from lvo.training.loop import Outcome, train
-from lvo.training.losses import compute_loss, validation_metrics
+from lvo.training.losses import validation_metrics
+from lvo.training.occlusion_loss import compute_losses
 from lvo.training.pictures import pictures
 from lvo.training.watching import Watching
 
@@ -28,11 +30,14 @@ class RunConfig(LoopConfig):
     Attributes
     ----------
     start_from : a run, a bundle or a file of weights with which this one begins; None begins with none.
+    occlusion_weight : of the loss of the strongest evidence on every site (`lvo.training.occlusion_loss`),
+        which asks of a patient what the reader will; for a network that knows the arteries already.
     """
 
     data: DataConfig
     network: NetworkConfig
     start_from: Path | None = None
+    occlusion_weight: float = Field(default=0.0, ge=0)
 
 
 def make_patients(config: DataConfig, processes: int) -> int:
@@ -68,7 +73,7 @@ def run(config: RunConfig, out: Path, *, resume: bool = False) -> Outcome:
         out,
         network_factory=partial(starting_network, config),
         dataset_factory=partial(make_dataset, config.data),
-        loss_fn=compute_loss,
+        loss_fn=partial(compute_losses, config.occlusion_weight),
         inputs=("cta", "ncct", "has_ncct", "corner"),
         watching=Watching(metrics=validation_metrics, pictures=pictures),
         resume=resume,

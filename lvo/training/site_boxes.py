@@ -17,12 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from lvo.detector import Detector
 from lvo.detector.evidence import EVIDENCE_GRID, blocks
-from lvo.detector.settle import settled_boxes
 from lvo.dicom import read_study
 from lvo.errors import LvoError
-from lvo.imaging.box import check_pose
+from lvo.imaging.box import boxes_of, check_pose
 from lvo.imaging.head_frame import HeadFramer
 from lvo.imaging.resample import HEAD_BOX, points_to_head, to_head
 from lvo.study import HeadPose, Study, Volume
@@ -49,7 +47,7 @@ class Box:
     pose: HeadPose
 
 
-def box_of(study: Study, framer: HeadFramer, detector: Detector) -> Box | tuple[str, ...]:
+def box_of(study: Study, framer: HeadFramer) -> Box | tuple[str, ...]:
     """The box of a decoded study, or the reason codes for which it cannot be analysed."""
     refused = tuple(r.code for r in study.reasons if r.kind == "rejection")
     cta = study.cta
@@ -58,25 +56,25 @@ def box_of(study: Study, framer: HeadFramer, detector: Detector) -> Box | tuple[
     pose = framer(cta)
     if unsure := check_pose(pose):
         return tuple(r.code for r in unsure)
-    pose, boxes = settled_boxes(study, cta, pose, detector)
+    boxes = boxes_of(study, cta, pose)
     if boxes.rejected:
         return tuple(r.code for r in boxes.reasons if r.kind == "rejection")
     plain = None if boxes.ncct is None else _whole(blocks(boxes.ncct).mean(axis=(1, 3, 5)))
     return Box(_whole(boxes.cta), plain, pose)
 
 
-def read_box(study: SiteStudy, framer: HeadFramer, kept: Path, detector: Detector) -> Box | tuple[str, ...]:
+def read_box(study: SiteStudy, framer: HeadFramer, kept: Path, pose_model: str) -> Box | tuple[str, ...]:
     """The box of a study of the manifest, from the folder of kept ones where its files have not changed.
 
     Parameters
     ----------
-    framer : with the pose network of the detector's bundle
+    pose_model : digest of the framer's model.
     """
-    path = kept / f"{_fingerprint(study.folder, detector.bundle.digest)}.npz"
+    path = kept / f"{_fingerprint(study.folder, pose_model)}.npz"
     if path.is_file():
         return _load(path)
     try:
-        box = box_of(read_study(study.folder), framer, detector)
+        box = box_of(read_study(study.folder), framer)
     except LvoError as fault:
         box = (fault.code,)
     kept.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -132,9 +130,9 @@ def _load(path: Path) -> Box | tuple[str, ...]:
         return Box(kept["cta"], kept.get("ncct"), HeadPose.model_validate(about["pose"]))
 
 
-def _fingerprint(folder: Path, model: str) -> str:
+def _fingerprint(folder: Path, pose_model: str) -> str:
     """Of a study's place and files, without reading them."""
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     facts = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    text = json.dumps([str(folder.resolve()), model, str(HEAD_BOX), facts])
+    text = json.dumps([str(folder.resolve()), pose_model, str(HEAD_BOX), facts])
     return hashlib.sha256(text.encode()).hexdigest()[:24]
