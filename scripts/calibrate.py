@@ -1,4 +1,4 @@
-"""Calibrate a bundle on phantom studies that came to it by the whole route, and set its thresholds there.
+"""Calibrate a bundle on studies that came to it by the whole route, and set its thresholds there.
 
 ``scripts/score_phantoms.py --preset benchmark --seed 60000000 --count 400 --keep-boxes --out BOXES``
 ``scripts/calibrate.py --boxes BOXES --model M --out M2``
@@ -40,7 +40,9 @@ _LEAST = 10
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--boxes", type=Path, required=True, help="what score_phantoms.py --keep-boxes wrote")
+    parser.add_argument(
+        "--boxes", type=Path, nargs="+", required=True, help="of score_phantoms.py or score_composed.py"
+    )
     parser.add_argument("--model", type=Path, required=True, help="bundle that scored them")
     parser.add_argument("--out", type=Path, required=True, help="bundle to write; may be the same")
     parser.add_argument("--specificity", type=float, default=0.94, help="on the patent studies among them")
@@ -58,16 +60,16 @@ def main() -> int:
 def recalibrate(arguments: argparse.Namespace) -> str:
     """Write the bundle; what to say of it."""
     detector = load_detector(arguments.model, "cpu", threads=arguments.threads)
-    cases = [c for c in read_cases(arguments.boxes, arguments.boxes) if c.analysed]
-    seen = look_again(detector, arguments.boxes, cases)
+    cases = [(d / c.study, c) for d in arguments.boxes for c in read_cases(d, d) if c.analysed]
+    seen = look_again(detector, cases)
     patent = int((~seen.occluded).sum())
     if min(patent, len(cases) - patent) < _LEAST:
-        raise TruthInvalid(f"{arguments.boxes} holds {len(cases)} analysed studies, {patent} of them patent.")
+        raise TruthInvalid(f"There are {len(cases)} analysed studies, {patent} of them patent: too few.")
     logits, base = plain_logits(seen.features, detector.reader), detector.bundle.metadata
     # Patients are of no use to a calibration.
     config = ReaderConfig(patients=DataConfig(), specificity=arguments.specificity)
     metadata = calibrate(logits, seen, base, config, _LEAST, partial(_former, base))
-    point = f"specificity {config.specificity:g} on {patent} patent phantoms {BY_ROUTE}"
+    point = f"specificity {config.specificity:g} on {patent} patent studies {BY_ROUTE}"
     metadata = metadata.model_copy(update={"operating_point": point})
     found = np.array([margin(calibrated(row, metadata), metadata) >= 0 for row in logits])
     if arguments.out.resolve() != arguments.model.resolve():
@@ -82,18 +84,18 @@ def recalibrate(arguments: argparse.Namespace) -> str:
     )
 
 
-def look_again(detector: Detector, boxes: Path, cases: list[Case]) -> SiteReadings:
-    """What the detector sees of studies whose boxes were kept, and what is true of them."""
+def look_again(detector: Detector, cases: list[tuple[Path, Case]]) -> SiteReadings:
+    """What the detector sees of studies whose boxes were kept in folders, and what is true of them."""
     features = []
-    for case in cases:
-        box = read_box(boxes / case.study)
+    for folder, _ in cases:
+        box = read_box(folder)
         if box is None:
-            raise TruthInvalid(f"{boxes / case.study} has no box: score with --keep-boxes.")
+            raise TruthInvalid(f"{folder} has no box: score with --keep-boxes.")
         features.append(site_features(detector.look(box.cta, box.ncct)))
-    occluded = [{(o.segment, o.side) for o in case.occlusions} for case in cases]
+    occluded = [{(o.segment, o.side) for o in case.occlusions} for _, case in cases]
     sites = np.array([[site in some for site in SITES] for some in occluded], np.float32)
     truth = np.concatenate([sites, study_truth(sites)], axis=1)
-    return SiteReadings(np.stack(features), truth, tuple(case.study for case in cases))
+    return SiteReadings(np.stack(features), truth, tuple(str(folder) for folder, _ in cases))
 
 
 def _former(metadata: Metadata, columns: tuple[int, ...]) -> Calibration:

@@ -39,34 +39,39 @@ def studies(folder: Path, count: int) -> None:
         (folder / case.study / "truth.csv").write_text(f"{COLUMNS}\n{row}\n")
 
 
-def weak_evidence(_detector: object, _boxes: Path, cases: list[Case]) -> SiteReadings:
+def weak_evidence(_detector: object, cases: list[tuple[Path, Case]]) -> SiteReadings:
     """Half the occluded show a clot at one in three, everybody else nothing."""
     features = np.full((len(cases), len(SITES), FEATURES), 0.01, np.float32)
     sites = np.zeros((len(cases), len(SITES)), np.float32)
     left = SITES.index((Segment.M1, Side.LEFT))
-    for n, case in enumerate(cases):
+    for n, (_, case) in enumerate(cases):
         sites[n, left] = bool(case.occlusions)
         if case.occlusions and n % 4 == 1:
             features[n, left, STRONGEST] = 1 / 3
     truth = np.concatenate([sites, study_truth(sites)], axis=1)
-    return SiteReadings(features, truth, tuple(case.study for case in cases))
+    return SiteReadings(features, truth, tuple(case.study for _, case in cases))
 
 
 def asked(tmp_path: Path) -> argparse.Namespace:
     return argparse.Namespace(
-        boxes=tmp_path / "boxes", model=RELEASED, out=tmp_path / "out", specificity=0.9, threads=1
+        boxes=[tmp_path / "one", tmp_path / "other"],
+        model=RELEASED,
+        out=tmp_path / "out",
+        specificity=0.9,
+        threads=1,
     )
 
 
 def test_what_is_said_becomes_what_is_true_of_these_studies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    studies(tmp_path / "boxes", 48)
+    studies(tmp_path / "one", 28)
+    studies(tmp_path / "other", 20)
     monkeypatch.setattr(calibrate, "look_again", weak_evidence)
     calibrate.recalibrate(asked(tmp_path))
     detector = load_detector(tmp_path / "out", "cpu", threads=1)
     metadata, former = detector.bundle.metadata, load_bundle(RELEASED).metadata
-    assert "24 patent phantoms scored by the whole route" in metadata.operating_point
+    assert "24 patent studies scored by the whole route" in metadata.operating_point
     assert metadata.trained_on == former.trained_on
     nothing = np.full((len(SITES), FEATURES), 0.01, np.float32)
     said = [calibrated(detector.reader.logits(nothing), m).study for m in (former, metadata)]
@@ -76,7 +81,8 @@ def test_what_is_said_becomes_what_is_true_of_these_studies(
 
 
 def test_too_few_studies_calibrate_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    studies(tmp_path / "boxes", 12)
+    studies(tmp_path / "one", 8)
+    studies(tmp_path / "other", 4)
     monkeypatch.setattr(calibrate, "look_again", weak_evidence)
     with pytest.raises(TruthInvalid, match="12 analysed studies"):
         calibrate.recalibrate(asked(tmp_path))
