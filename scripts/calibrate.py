@@ -19,7 +19,7 @@ import numpy as np
 
 from lvo.anatomy import SITES
 from lvo.detector import Detector, load_detector
-from lvo.detector.bundle import Calibration, Metadata, seal
+from lvo.detector.bundle import seal
 from lvo.detector.detect import margin
 from lvo.detector.features import site_features
 from lvo.detector.reader import calibrated
@@ -32,7 +32,7 @@ from lvo.training.release import write_metadata
 from lvo.training.scoring import BY_ROUTE
 from lvo.training.site_bundle import restate_parity
 from lvo.training.site_data import SiteReadings
-from lvo.training.site_reader import calibrate, plain_logits
+from lvo.training.site_reader import calibrate, former, plain_logits
 
 _LEAST = 10
 """Occlusions from which a segment is calibrated on these studies."""
@@ -68,7 +68,7 @@ def recalibrate(arguments: argparse.Namespace) -> str:
     logits, base = plain_logits(seen.features, detector.reader), detector.bundle.metadata
     # Patients are of no use to a calibration.
     config = ReaderConfig(patients=DataConfig(), specificity=arguments.specificity)
-    metadata = calibrate(logits, seen, base, config, _LEAST, partial(_former, base))
+    metadata = calibrate(logits, seen, base, config, _LEAST, partial(former, base))
     point = f"specificity {config.specificity:g} on {patent} patent studies {BY_ROUTE}"
     metadata = metadata.model_copy(update={"operating_point": point})
     found = np.array([margin(calibrated(row, metadata), metadata) >= 0 for row in logits])
@@ -96,11 +96,6 @@ def look_again(detector: Detector, cases: list[tuple[Path, Case]]) -> SiteReadin
     sites = np.array([[site in some for site in SITES] for some in occluded], np.float32)
     truth = np.concatenate([sites, study_truth(sites)], axis=1)
     return SiteReadings(np.stack(features), truth, tuple(str(folder) for folder, _ in cases))
-
-
-def _former(metadata: Metadata, columns: tuple[int, ...]) -> Calibration:
-    """The calibration that the bundle had of some of the reader's answers."""
-    return metadata.sites[SITES[columns[0]][0]] if columns[0] < len(SITES) else metadata.thrombectomy
 
 
 if __name__ == "__main__":
