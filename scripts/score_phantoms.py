@@ -3,7 +3,6 @@
 ``scripts/score_phantoms.py --preset benchmark --out runs/benchmark [--count 100] [--part 0 --parts 2]``
 ``scripts/score_phantoms.py --preset realistic --seed 5000000 --count 300 --out runs/realistic --matrix 256``
 
-With a seed, the preset benchmark is other patients of whom the same is ordered: to calibrate on.
 Then ``scripts/benchmark.py --results OUT --out report.md``. Studies come in an order that is random but
 always the same, so that whatever is done so far is a fair sample. Started again, it goes on; parts share an
 output folder. With ``--keep-boxes`` (10 MB a study) ``scripts/rescore.py`` answers the same studies with
@@ -17,7 +16,6 @@ import csv
 import json
 import shutil
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +24,8 @@ import torch
 from lvo.detector import Detector, load_detector
 from lvo.dicom import read_study
 from lvo.evaluation.boxes import TRUTH_NAME, join_truth, recording, write_box
-from lvo.phantom.benchmark import reseeded, studies_of
-from lvo.phantom.config import PhantomConfig, load_config
+from lvo.phantom.benchmark import studies_of
+from lvo.phantom.config import load_config
 from lvo.phantom.patient import Case, Order, sample_case
 from lvo.phantom.study import write_study
 from lvo.phantom.truth import TRUTH_COLUMNS, truth_rows
@@ -37,14 +35,12 @@ from lvo.study import StudyResult
 
 _SHUFFLE = 0
 """Seed of the order; another one is another sample."""
-_TRIES, _STRIDE = 9, 10_000_019
-"""Of patients with a seed of their own who lack an artery that is to be occluded."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--preset", default="realistic", help="of the phantom: a name, or a YAML file")
-    parser.add_argument("--seed", type=int, default=0, help="first patient; 0 is the frozen benchmark")
+    parser.add_argument("--seed", type=int, default=0, help="first patient; not for the benchmark")
     parser.add_argument("--count", type=int, help="studies; all of the benchmark if left out")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--matrix", type=int, default=256, help="rows and columns; smaller is faster")
@@ -62,8 +58,7 @@ def main() -> None:
         folder = arguments.out / name
         if (folder / RESULT_NAME).is_file():
             continue
-        # Of the frozen benchmark no patient may be exchanged for another.
-        case = first_case(seed, config, order) if arguments.seed else sample_case(seed, config, order)
+        case = sample_case(seed, config, order)
         result = score(name, case, order, detector, folder, keep_boxes=arguments.keep_boxes)
         told = "; ".join(f"{o.segment} {o.side}" for o in case.patient.occlusions) or "patent"
         print(f"{name} {told}: {result.status.value} {result.probability}", flush=True)
@@ -77,22 +72,12 @@ def todo(arguments: argparse.Namespace) -> list[tuple[str, int, Order]]:
         arguments.preset,
         count=None if whole else arguments.count,
         first=1,
-        seed=0 if whole else arguments.seed,
+        seed=arguments.seed,
         order=Order(matrix=arguments.matrix),
     )
-    if whole and arguments.seed:
-        studies = reseeded(studies, arguments.seed)
     order = np.random.default_rng(_SHUFFLE).permutation(len(studies))
     chosen = [studies[i] for i in order[: arguments.count]]
     return chosen[arguments.part :: arguments.parts]
-
-
-def first_case(seed: int, config: PhantomConfig, order: Order) -> Case:
-    """The patient of a seed; where that one lacks an artery to occlude, the next one who has it."""
-    for k in range(_TRIES - 1):
-        with suppress(ValueError):
-            return sample_case(seed + k * _STRIDE, config, order)
-    return sample_case(seed + (_TRIES - 1) * _STRIDE, config, order)
 
 
 def check_same_run(arguments: argparse.Namespace, digest: str) -> None:
@@ -101,7 +86,7 @@ def check_same_run(arguments: argparse.Namespace, digest: str) -> None:
     about = {
         "preset": str(arguments.preset),
         "model": digest,
-        "seed": arguments.seed or (None if whole else 0),
+        "seed": None if whole else arguments.seed,
         "matrix": None if whole else arguments.matrix,
     }
     arguments.out.mkdir(parents=True, exist_ok=True)

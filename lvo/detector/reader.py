@@ -32,7 +32,7 @@ CLIP = 6.0
 """Standard deviations beyond which a feature is no stranger."""
 SHARPNESS = 5.0
 """How nearly the sites' logits together are the largest of them."""
-_EDGE = 0.003
+EDGE = 0.003
 """Probability that is added to both sides before the log odds are taken."""
 SEGMENT_CODE = np.array([[float(seg is s) for s in Segment] for seg, _ in SITES], dtype=np.float32)
 """Which segment each site is, (sites, segments)."""
@@ -113,7 +113,7 @@ def beside(evidence: F64) -> F64:
 def log_odds(p: npt.NDArray[np.floating]) -> F64:
     """Log odds of probabilities, at most those of 0.997 and at least those of 0.003."""
     inside = np.clip(p.astype(np.float64), 0, 1)
-    return np.asarray(np.log((inside + _EDGE) / (1 + _EDGE - inside)))
+    return np.asarray(np.log((inside + EDGE) / (1 + EDGE - inside)))
 
 
 def load_reader(path: Path) -> Reader:

@@ -75,16 +75,6 @@ def studies_of(
     return read_benchmark()[first - 1 :][:count]
 
 
-def reseeded(studies: tuple[tuple[str, int, Order], ...], seed: int) -> tuple[tuple[str, int, Order], ...]:
-    """Other patients of whom the same is ordered as of the benchmark's, to calibrate on and to choose by.
-
-    Parameters
-    ----------
-    seed : of the first one; they count up from it.
-    """
-    return tuple((f"other-{n:04d}", seed + n, order) for n, (_, _, order) in enumerate(studies, start=1))
-
-
 def order_of(row: dict[str, str]) -> Order:
     """What a row of the table asks for."""
     return Order(

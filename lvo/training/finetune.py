@@ -21,6 +21,7 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 from sklearn.metrics import roc_auc_score
 
+from lvo.anatomy import SITES
 from lvo.detector.bundle import Calibration, Metadata, seal
 from lvo.detector.detect import Detector, load_detector
 from lvo.detector.reader import calibrated, reader_from
@@ -41,7 +42,6 @@ from lvo.training.site_loss import known_loss
 from lvo.training.site_manifest import SiteStudy
 from lvo.training.site_reader import (
     calibrate,
-    former,
     held_out,
     mixed_logits,
     plain_logits,
@@ -79,7 +79,7 @@ def finetune(
         kind = "network and reader" if taught else "reader"
     else:
         kind, logits, was = "calibration only", logits_before, base.bundle.metadata
-        metadata = calibrate(logits, readings, was, config.reader, config.segment_from, partial(former, was))
+        metadata = calibrate(logits, readings, was, config.reader, config.segment_from, partial(_former, was))
         metadata = with_novelty(metadata, base.reader, readings.features, least=was)
     counts = {"studies": len(cases), "network": taught, "calibration": len(judging)}
     occluded = sum(case.study.occluded for case in cases)
@@ -94,6 +94,11 @@ def finetune(
     figures |= {name: float(count) for name, count in counts.items()}
     (paths.work / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return figures
+
+
+def _former(metadata: Metadata, columns: tuple[int, ...]) -> Calibration:
+    """The calibration that a bundle had of some of the reader's answers."""
+    return metadata.sites[SITES[columns[0]][0]] if columns[0] < len(SITES) else metadata.thrombectomy
 
 
 def ingest(

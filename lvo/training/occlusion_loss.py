@@ -11,13 +11,11 @@ from torch.nn import functional as F
 
 from lvo.anatomy import SITES
 from lvo.detector.evidence import VESSEL_CLASSES
-from lvo.detector.reader import SHARPNESS
+from lvo.detector.reader import EDGE, SHARPNESS
 from lvo.training.losses import compute_loss, cutoffs, state_classes
 
 _CLOT_VOXELS, _CUTOFF_VOXELS = 4, 2
 """How many of the strongest voxels of a site are averaged; see `lvo.detector.features.site_features`."""
-_EDGE = 0.003
-"""As in `lvo.detector.reader.log_odds`: nobody is asked to be surer than the reader can read."""
 _NOWHERE = 0.02
 """Probability of every site below which a voxel is not looked at; nine in ten are not."""
 _UNASKED = 1e4
@@ -95,7 +93,8 @@ def _false(
 
 
 def _log_odds(p: torch.Tensor) -> torch.Tensor:
-    return torch.log((p + _EDGE) / (1 + _EDGE - p))
+    """As the reader's: nobody is asked to be surer than it can read."""
+    return torch.log((p + EDGE) / (1 + EDGE - p))
 
 
 def _spread(x: torch.Tensor, voxels: int) -> torch.Tensor:

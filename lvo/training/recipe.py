@@ -2,10 +2,9 @@
 
 The stages are the patients of every pool, the network's training runs (each begins with the weights of the
 one before), the release (export, reader, calibration, thresholds, parity cases, seal) and, where the
-settings ask for it, calibration on phantom studies by the whole route, scoring of others and the report on
-it. A stage is skipped when what it leaves is there and whole: pool files, a checkpoint of the last step, a
-sealed bundle of these very weights, an operating point on studies by the route, results by this very bundle.
-No marker is kept that could outlive what it stands for.
+settings ask for it, scoring of phantom studies and the report on it. A stage is skipped when what it leaves
+is there and whole: pool files, a checkpoint of the last step, a sealed bundle of these very weights, results
+by this very bundle. No marker is kept that could outlive what it stands for.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from lvo.training.distributed import joined
 from lvo.training.reader import ReaderConfig, Readings, read_pool
 from lvo.training.release import export_network, finish_bundle, unread
 from lvo.training.run import RunConfig, make_patients, run
-from lvo.training.scoring import CalibrateConfig, ScoreConfig, calibrate, score
+from lvo.training.scoring import ScoreConfig, score
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,6 @@ class Recipe(StrictModel):
     training : settings files of the network's runs, in order, relative to this file.
     weights : released in place of the last run's newest, as ``scripts/mean_weights.py`` writes them.
     reader : the second stage, and the pool of patients it is made with.
-    calibrate : on studies by the whole route; None leaves the calibration on the reader's pool.
     score : None leaves scoring out.
     """
 
@@ -61,7 +59,6 @@ class Recipe(StrictModel):
     training: tuple[Path, ...] = Field(min_length=1)
     weights: Path | None = None
     reader: ReaderConfig
-    calibrate: CalibrateConfig | None = None
     score: ScoreConfig | None = None
 
 
@@ -133,8 +130,6 @@ def make_model(recipe: Recipe, stages: tuple[Stage, ...], scripts: Path) -> bool
                 log.info("%s: stopped at step %d (%s)", stage.out, outcome.step, outcome.ended)
                 return False
         process.first_only(lambda: _release(recipe, stages))
-        if (studies := recipe.calibrate) is not None:
-            process.first_only(lambda: calibrate(studies, recipe.out, recipe.work, scripts, recipe.processes))
         if (wanted := recipe.score) is not None:
             process.first_only(lambda: score(wanted, recipe.out, recipe.work, scripts, recipe.processes))
     return True

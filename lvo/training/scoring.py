@@ -1,4 +1,4 @@
-"""The last stages of a recipe: phantom studies as DICOM through the whole route, to calibrate and to judge.
+"""The last stage of a recipe: phantom studies as DICOM through the whole route, and the report on it.
 
 The scoring itself lies above training (`lvo.pipeline`, `lvo.evaluation`), so it is run as what a user would
 run: the scripts, as processes of their own. They skip studies that have an answer.
@@ -19,8 +19,6 @@ from lvo.errors import PhantomScoringFailed
 from lvo.training.config import StrictModel
 
 log = logging.getLogger(__name__)
-BY_ROUTE = "scored by the whole route"
-"""How the operating point of a bundle ends that ``scripts/calibrate.py`` has calibrated."""
 
 
 class ScoreConfig(StrictModel):
@@ -30,7 +28,7 @@ class ScoreConfig(StrictModel):
     ----------
     preset : of the phantom; ``benchmark`` is the frozen one.
     count : studies.
-    seed : of the first; of the benchmark 0 is the frozen one, and others are other patients like those.
+    seed : of the first; 0 for the benchmark.
     matrix : rows and columns of the CTA.
     """
 
@@ -38,38 +36,6 @@ class ScoreConfig(StrictModel):
     count: int = Field(default=1032, ge=1)
     seed: int = Field(default=0, ge=0)
     matrix: int = Field(default=256, ge=64)
-
-
-class CalibrateConfig(ScoreConfig):
-    """Which phantom studies a bundle is calibrated on; none of those that it is judged on.
-
-    Attributes
-    ----------
-    specificity : of the study's thresholds together, on the patent among them.
-    """
-
-    count: int = Field(default=400, ge=20)
-    seed: int = Field(default=60_000_000, ge=1)
-    specificity: float = Field(default=0.94, gt=0, lt=1)
-
-
-def calibrate(config: CalibrateConfig, model: Path, work: Path, scripts: Path, processes: int) -> None:
-    """Calibrate a bundle, in place, by its own answers to studies that came to it by the whole route.
-
-    Raises
-    ------
-    PhantomScoringFailed
-        A script ended with an error; what it said is on the terminal.
-    """
-    bundle = load_bundle(model)
-    if bundle.metadata.operating_point.endswith(BY_ROUTE):
-        log.info("%s: calibrated already", model)
-        return
-    boxes = work / f"calibration-{bundle.digest[:12]}"
-    _score_parts(config, model, boxes, scripts, processes, "--keep-boxes")
-    command = [sys.executable, str(scripts / "calibrate.py"), "--boxes", str(boxes), "--model", str(model)]
-    _run([*command, "--out", str(model), "--specificity", str(config.specificity)])
-    log.info("%s: calibrated", model)
 
 
 def score(config: ScoreConfig, model: Path, work: Path, scripts: Path, processes: int) -> Path:
@@ -86,24 +52,18 @@ def score(config: ScoreConfig, model: Path, work: Path, scripts: Path, processes
     if done and report.is_file():
         log.info("%s: scored already", report)
         return report
-    _score_parts(config, model, out, scripts, processes)
+    command = [
+        sys.executable, str(scripts / "score_phantoms.py"), "--preset", config.preset, "--out", str(out),
+        "--seed", str(config.seed), "--count", str(config.count), "--matrix", str(config.matrix),
+        "--model", str(model), "--parts", str(processes),
+    ]  # fmt: skip
+    with ThreadPoolExecutor(processes) as threads:
+        list(threads.map(lambda part: _run([*command, "--part", str(part)]), range(processes)))
     measured_on = f"{config.count} studies of the phantom's preset {config.preset}"
     benchmark = [sys.executable, str(scripts / "benchmark.py"), "--results", str(out), "--out", str(report)]
     _run([*benchmark, "--measured-on", measured_on])
     log.info("%s: written", report)
     return report
-
-
-def _score_parts(
-    config: ScoreConfig, model: Path, out: Path, scripts: Path, processes: int, *more: str
-) -> None:
-    command = [
-        sys.executable, str(scripts / "score_phantoms.py"), "--preset", config.preset, "--out", str(out),
-        "--seed", str(config.seed), "--count", str(config.count), "--matrix", str(config.matrix),
-        "--model", str(model), "--parts", str(processes), *more,
-    ]  # fmt: skip
-    with ThreadPoolExecutor(processes) as threads:
-        list(threads.map(lambda part: _run([*command, "--part", str(part)]), range(processes)))
 
 
 def _run(command: list[str]) -> None:

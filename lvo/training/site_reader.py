@@ -89,11 +89,6 @@ def calibrate(
     return with_thresholds(unset, [calibrated(v, unset) for v in logits], site.occluded, config)
 
 
-def former(metadata: Metadata, columns: tuple[int, ...]) -> Calibration:
-    """The calibration that a bundle had of some of the reader's answers."""
-    return metadata.sites[SITES[columns[0]][0]] if columns[0] < len(SITES) else metadata.thrombectomy
-
-
 def with_novelty(metadata: Metadata, reader: Reader, features: F32, *, least: Metadata | None) -> Metadata:
     """Novelty limits so that images like these are not strange; not below those of another, where given."""
     seen = np.array([reader.novelty(f) for f in features])
