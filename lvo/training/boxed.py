@@ -68,6 +68,7 @@ class DataConfig(BaseModel):
     rough : how far patients are made less like phantoms.
     validation : patients, those of the first seeds, that are never trained on.
     ncct_dropped : share of training views without the NCCT.
+    moved : label voxels that a training view is moved by at most along each axis, its borders repeated.
     cut_short : share of training views in which the scan ends inside the box, at its bottom or top.
     crop : part of the box that a training view shows, (z, y) in label voxels, at its full width; None is all
         of it. Most such parts are laid over arteries, half of them over a clot where there is one.
@@ -90,6 +91,7 @@ class DataConfig(BaseModel):
     rough: RoughRanges = RoughRanges()
     validation: int = 48
     ncct_dropped: float = 0.4
+    moved: int = Field(default=0, ge=0)
     cut_short: float = Field(default=0.0, ge=0, le=1)
     crop: tuple[int, int] | None = None
 

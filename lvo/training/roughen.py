@@ -27,6 +27,8 @@ Array = npt.NDArray[np.float64]
 Span = tuple[float, float]
 _KNOTS = (5, 6, 7)
 """Places (z, y, x) between which tissue is shifted smoothly: every 24 mm of the box."""
+_CORNERS = (2, 2, 2)
+"""The same for the head as a whole: its shift, tilt and stretch."""
 _BEAD_MM = 3.0
 """Standard deviation of the smoothing of calibre noise along a vessel."""
 _IN_BONE = frozenset({"ICA-I", "V4", "VA", "ophthalmic"})
@@ -40,6 +42,7 @@ class RoughRanges(BaseModel):
     ----------
     chance : of each disturbance by itself, in every patient.
     shift_mm : standard deviation of the shift of tissue against vessels, along each axis.
+    slip_mm : the same of the head as a whole, at the corners of the box: arteries lie elsewhere in it.
     blur_mm : standard deviation of a blur of tissue alone: heads of thick slices, or the mean of many heads.
     canal_mm : soft tissue round the arteries in bone, where it was bone; the phantom has 0.9 mm.
     calibre_sd : standard deviation of the logarithm of an artery's radius along its course.
@@ -50,6 +53,7 @@ class RoughRanges(BaseModel):
 
     chance: float = Field(default=0.0, ge=0, le=1)
     shift_mm: Span = (0.5, 3.0)
+    slip_mm: Span = (1.0, 6.0)
     blur_mm: Span = (0.5, 3.5)
     canal_mm: Span = (0.9, 4.5)
     calibre_sd: Span = (0.05, 0.3)
@@ -62,7 +66,7 @@ class Roughness:
 
     Attributes
     ----------
-    shift : (3, *_KNOTS) mm along the box's x, y, z.
+    shift, slip : (3, *_KNOTS) and (3, *_CORNERS) mm along the box's x, y, z.
     blur_mm, canal_mm, thinnest_mm : as in `RoughRanges`; 0 for none.
     canal_hu : of the soft tissue round arteries in bone.
     calibre_sd : 0 leaves radii alone.
@@ -70,6 +74,7 @@ class Roughness:
     """
 
     shift: Array
+    slip: Array
     blur_mm: float
     canal_mm: float
     canal_hu: float
@@ -82,10 +87,11 @@ def draw_roughness(rng: np.random.Generator, ranges: RoughRanges) -> Roughness:
     """How one patient is disturbed."""
     drawn = {
         name: float(rng.uniform(*getattr(ranges, name))) * float(rng.random() < ranges.chance)
-        for name in ("shift_mm", "blur_mm", "canal_mm", "calibre_sd", "thinnest_mm")
+        for name in ("shift_mm", "slip_mm", "blur_mm", "canal_mm", "calibre_sd", "thinnest_mm")
     }
     return Roughness(
         shift=rng.normal(0, 1, (3, *_KNOTS)) * drawn.pop("shift_mm"),
+        slip=rng.normal(0, 1, (3, *_CORNERS)) * drawn.pop("slip_mm"),
         canal_hu=float(rng.uniform(*_SOFT_HU)),
         seed=int(rng.integers(2**31)),
         **drawn,
@@ -99,8 +105,8 @@ def roughen_tissue(hu: Tensor, lattice: Lattice, arteries: tuple[Branch, ...], r
     ----------
     hu : (z, y, x) on a lattice whose axes are the box's.
     """
-    if rough.shift.any():
-        hu[:] = _shifted(hu, lattice, rough.shift)
+    if rough.shift.any() or rough.slip.any():
+        hu[:] = _shifted(hu, lattice, rough.shift, rough.slip)
     if rough.blur_mm:
         z, y, x = lattice.steps.tolist()
         blur(hu, (z, y, x), (rough.blur_mm,) * 3)
@@ -152,10 +158,13 @@ def _beads(rng: np.random.Generator, count: int) -> Array:
     return np.asarray(noise * np.sqrt(2 * sigma * np.sqrt(np.pi)))
 
 
-def _shifted(hu: Tensor, lattice: Lattice, shift: Array) -> Tensor:
+def _shifted(hu: Tensor, lattice: Lattice, *shifts: Array) -> Tensor:
+    """Tissue moved by the sum of shifts, each (3, z, y, x) between places spread evenly over the box."""
     size = tuple(lattice.shape)
-    knots = torch.from_numpy(shift.astype(np.float32)).to(hu.device)[None]
-    moved = functional.interpolate(knots, size, mode="trilinear", align_corners=True)[0]
+    moved = torch.zeros((3, *size), device=hu.device)
+    for shift in shifts:
+        knots = torch.from_numpy(shift.astype(np.float32)).to(hu.device)[None]
+        moved += functional.interpolate(knots, size, mode="trilinear", align_corners=True)[0]
     axes = [torch.linspace(-1, 1, n, device=hu.device) for n in size]
     z, y, x = torch.meshgrid(*axes, indexing="ij")
     half = [0.5 * (n - 1) * float(s) for n, s in zip(size, lattice.steps, strict=True)]

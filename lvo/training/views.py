@@ -1,6 +1,7 @@
 """A patient's image as the network is shown it: another view every time.
 
-Mirrored or not, in other intensities, with or without the NCCT, cut short as scans are, whole or in part.
+Mirrored or not, moved, in other intensities, with or without the NCCT, cut short as scans are, whole or in
+part.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ _UNSCANNED_HU = -1024
 
 
 def varied(item: Arrays, rng: np.random.Generator, config: DataConfig) -> Arrays:
-    """Another view of a patient: mirrored or not, with other intensities, with or without the NCCT."""
+    """Another view of a patient: mirrored or not, moved, with other intensities, with or without the NCCT."""
     if rng.random() < 0.5:
         for name in ("cta", "ncct", "state"):
             item[name] = item[name][..., ::-1]
         item["vessel"] = MIRRORED_SITE[item["vessel"][..., ::-1]]
         item["sites"] = item["sites"][MIRRORED_SITE[1 : len(SITES) + 1] - 1]
+    if config.moved:
+        move(item, rng.integers(-config.moved, config.moved + 1, 3))
     cta = item["cta"].astype(np.float32)
     cta = 35 + (cta - 35) * np.float32(rng.uniform(0.88, 1.12)) + np.float32(rng.normal(0, 5))
     if rng.random() < 0.5:
@@ -46,6 +49,17 @@ def varied(item: Arrays, rng: np.random.Generator, config: DataConfig) -> Arrays
         part(item, rng, config.crop)
     item["has_ncct"] = np.asarray(rng.random() >= config.ncct_dropped, dtype=np.float32)
     return item
+
+
+def move(item: Arrays, by: npt.NDArray[np.integer]) -> None:
+    """Move a view by whole label voxels (z, y, x); what was beyond the box is its border, with no vessel."""
+    whole = item["state"].shape
+    for name in ("cta", "ncct", "vessel", "state"):
+        step = item[name].shape[0] // whole[0]
+        pad = [(max(step * n, 0), max(-step * n, 0)) for n in by.tolist()]
+        image = name in ("cta", "ncct")
+        wide = np.pad(item[name], pad, mode="edge") if image else np.pad(item[name], pad)
+        item[name] = wide[tuple(slice(b, b + n) for (_, b), n in zip(pad, item[name].shape, strict=True))]
 
 
 def cut_short(item: Arrays, rng: np.random.Generator) -> None:

@@ -136,6 +136,15 @@ def test_calibres_and_lengths_are_those_of_published_series():
     assert abs(basilar.mean() - 27.3) < 2 and 4 < basilar.std() < 8
 
 
+def test_the_posterior_circle_goes_along_with_a_low_basilar_top():
+    low, high = (sample(5, basilar_top_sd_mm=1e-9, basilar_top_limits_mm=(d, d)) for d in (-14.0, 10.0))
+    for name, least, most in (("BA", 23.0, 25.0), ("P1", 9.0, 21.0), ("SCA", 4.0, 20.0)):
+        side = Side.MIDLINE if name == "BA" else Side.LEFT
+        apart = [branch(t, name, side).points[:, 2] for t in (high, low)]
+        rise = apart[0].max() - apart[1].max() if name == "BA" else apart[0].mean() - apart[1].mean()
+        assert least < rise < most, (name, rise)
+
+
 def test_tortuosity_rises_with_age():
     def ratio(age):
         trees = [sample_arteries(np.random.default_rng(s), age=age, twigs=False) for s in range(12)]

@@ -9,7 +9,7 @@ pytest.importorskip("monai", reason="training needs monai: install the 'train' e
 
 from lvo.detector.evidence import EVIDENCE_GRID
 from lvo.imaging.resample import HEAD_BOX
-from lvo.training.views import cut_short
+from lvo.training.views import cut_short, move
 
 UNSCANNED = -1024
 
@@ -34,3 +34,18 @@ def test_a_scan_that_ends_early_leaves_a_tilted_edge_and_the_rest_as_it_was() ->
             assert (item[name][gone] == 0).all() and (item[name][~gone] == whole[name][~gone]).all()
         assert (item["cta"] == UNSCANNED).sum() == 8 * gone.sum()
     assert 0 < at_top < 12
+
+
+def test_a_moved_view_shows_the_same_elsewhere_and_no_vessel_beyond_the_box() -> None:
+    rng = np.random.default_rng(0)
+    vessel = rng.integers(1, 20, EVIDENCE_GRID.shape).astype(np.int16)
+    fine = vessel.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    item = {"cta": fine, "ncct": vessel, "vessel": vessel, "state": vessel}
+    move(item, np.array([2, -1, 0]))
+    assert {name: a.shape for name, a in item.items()} == {
+        "cta": HEAD_BOX.shape, **dict.fromkeys(("ncct", "vessel", "state"), EVIDENCE_GRID.shape),
+    }  # fmt: skip
+    np.testing.assert_array_equal(item["vessel"][2:, :-1], vessel[:-2, 1:])
+    np.testing.assert_array_equal(item["cta"][4:, :-2], fine[:-4, 2:])
+    assert not item["vessel"][:2].any() and not item["state"][:, -1:].any()
+    assert (item["ncct"] > 0).all() and (item["cta"] > 0).all()

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvo.anatomy import Side
-from lvo.phantom.vessels.basilar import vertebrobasilar
+from lvo.phantom.vessels.basilar import carried, vertebrobasilar
 from lvo.phantom.vessels.growth import grow_planned
 from lvo.phantom.vessels.middle_cerebral import middle_cerebral
 from lvo.phantom.vessels.routes import Route, Waypoint
@@ -80,7 +80,7 @@ def _plan(v: Variants, rng: np.random.Generator, ranges: TreeRanges, age: float)
     wishes = [_Wish(r, Side.MIDLINE) for r in AORTA]
     wishes += [_Wish(r, Side.RIGHT) for r in RIGHT_ARCH]
     wishes += [_Wish(r, Side.LEFT) for r in LEFT_ARCH]
-    basilar, holes = vertebrobasilar(v, rng, ranges, age)
+    basilar, holes, higher = vertebrobasilar(v, rng, ranges, age)
     terminus = rng.normal(0, ranges.terminus_mm, (2, 3))
     for side, moved in zip(BOTH, terminus, strict=True):
         wishes += [_Wish(r, side) for r in _carotid(side, moved, v, rng, ranges, age)]
@@ -92,7 +92,8 @@ def _plan(v: Variants, rng: np.random.Generator, ranges: TreeRanges, age: float)
         wishes += [_Wish(_cerebellar(r, v.pica_ending is side), side) for r in CEREBELLAR]
     wishes += _circle(v)
     wishes += [_Wish(r, s) for r, s in _limbs(v, rng)]
-    return [w for w in wishes if v.has(w.route.name, w.side)]
+    higher *= ranges.circle_follows_top
+    return [replace(w, route=carried(w.route, higher)) for w in wishes if v.has(w.route.name, w.side)]
 
 
 def _carotid(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from lvo.anatomy import Side
 from lvo.phantom.vessels.routes import MNI_SCALE, Route, Waypoint
-from lvo.phantom.vessels.routes_posterior import BASILAR, BRAINSTEM, DURA, V4
+from lvo.phantom.vessels.routes_posterior import BASILAR, BRAINSTEM, CARRIED, DURA, V4
 from lvo.phantom.vessels.variants import BOTH, TreeRanges, Variants
 
 Array = npt.NDArray[np.float64]
@@ -25,11 +25,14 @@ _HIGHEST_MM = 8.0
 
 def vertebrobasilar(
     v: Variants, rng: np.random.Generator, ranges: TreeRanges, age: float
-) -> tuple[list[tuple[Route, Side, float]], dict[Side, Waypoint]]:
-    """Routes of the basilar artery and both V4, with factors of their calibre; where V4 pierce the dura."""
+) -> tuple[list[tuple[Route, Side, float]], dict[Side, Waypoint], float]:
+    """Routes of the basilar artery and both V4, with factors of their calibre; where V4 pierce the dura.
+
+    Last, how much higher than on average the basilar artery divides, mm.
+    """
     length = float(np.clip(rng.normal(*ranges.basilar_length_mm), *ranges.basilar_length_limits_mm))
-    top = _TOP_Z + float(rng.normal(0, ranges.basilar_top_sd_mm))
-    bed = _bed(top, length * MNI_SCALE / _WAVINESS)
+    higher = float(np.clip(rng.normal(0, ranges.basilar_top_sd_mm), *ranges.basilar_top_limits_mm))
+    bed = _bed(_TOP_Z + higher, length * MNI_SCALE / _WAVINESS)
     # The basilar artery bows away from the stronger vertebral artery.
     strength = np.log(max(v.size["V4", Side.LEFT], 0.3) / max(v.size["V4", Side.RIGHT], 0.3))
     aged = max(0.0, 1 + ranges.basilar_bow_per_year * (age - 65) / 2)
@@ -53,7 +56,14 @@ def vertebrobasilar(
         if v.pica_ending is side:
             route = replace(V4, waypoints=tuple(rest[: len(rest) // 2]), end="")
         routes.append((route, side, 0.6 if v.trigeminal else 1.0))
-    return routes, holes
+    return routes, holes, higher
+
+
+def carried(route: Route, higher: float) -> Route:
+    """A route led to where this patient's basilar artery divides, so many mm higher than on average."""
+    shares = CARRIED.get(route.name, ())
+    lead = tuple((x, y, z + s * higher) for (x, y, z), s in zip(route.waypoints, shares, strict=False))
+    return replace(route, waypoints=lead + route.waypoints[len(lead) :])
 
 
 def _bed(top: float, length: float) -> Array:

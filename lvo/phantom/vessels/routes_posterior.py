@@ -133,6 +133,14 @@ PCA: tuple[Route, ...] = (
     Route("splenial", "P3", "P3@0.3", ((8, -44, 2), (5, -43, 10), (4, -38, 19)), (0.9, 0.6), lateral=0.6),
 )
 
+CARRIED: dict[str, tuple[float, ...]] = {
+    "P1": (0.8, 0.6, 0.45),
+    "P2": (0.35, 0.25, 0.15, 0.05),
+    "SCA": (0.7, 0.5, 0.3, 0.1),
+}
+"""Share of the height of the basilar artery's top, above or below the average, that a route's first waypoints
+go along with: where it divides low, the first segments rise to their cisterns. Shares of our own."""
+
 PCOMA = Route(
     "PComA",
     "PComA",
