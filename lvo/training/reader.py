@@ -65,7 +65,7 @@ class ReaderConfig(BaseModel):
     folds: int = 5
     weight_penalty: float = 1e-3
     place_penalty: float = 1e-4
-    specificity: float = 0.92
+    specificity: float = 0.93
     site_specificity: float = 0.98
     equivocal: float = 0.1
 
