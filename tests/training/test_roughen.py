@@ -80,3 +80,14 @@ def test_clots_stay_and_thin_open_arteries_go(case: Case, head: BoxHead, rough: 
     assert np.quantile(open_ends, 0.05) > 0.9 * rough.thinnest_mm
     clots = [((image_in_box(case, head, r)["state"] & CLOT) > 0).sum() for r in (None, rough)]
     assert 0.6 * clots[0] < clots[1] < 1.6 * clots[0]
+
+
+def test_a_slip_moves_the_head_as_a_whole_and_no_artery(case: Case, head: BoxHead) -> None:
+    nothing = draw_roughness(np.random.default_rng(1), RoughRanges())
+    slip = np.zeros_like(nothing.slip)
+    slip[2] = 6.0
+    plain, item = image_in_box(case, head), image_in_box(case, head, replace(nothing, slip=slip))
+    assert torch.equal(item["vessel"], plain["vessel"])
+    for name, step in (("cta", 6), ("ncct", 3)):
+        was, now = plain[name][step:], item[name][:-step]
+        assert agreement(now, was) > agreement(item[name], plain[name]) + 0.2, name

@@ -7,9 +7,11 @@ import pytest
 
 pytest.importorskip("monai", reason="training needs monai: install the 'train' extra")
 
+from lvo.anatomy import SITES
 from lvo.detector.evidence import EVIDENCE_GRID
 from lvo.imaging.resample import HEAD_BOX
-from lvo.training.views import cut_short, move
+from lvo.training.boxed import DataConfig
+from lvo.training.views import cut_short, move, varied
 
 UNSCANNED = -1024
 
@@ -49,3 +51,16 @@ def test_a_moved_view_shows_the_same_elsewhere_and_no_vessel_beyond_the_box() ->
     np.testing.assert_array_equal(item["cta"][4:, :-2], fine[:-4, 2:])
     assert not item["vessel"][:2].any() and not item["state"][:, -1:].any()
     assert (item["ncct"] > 0).all() and (item["cta"] > 0).all()
+
+
+@pytest.mark.parametrize(("moved", "heights"), [(0, {20}), (2, {18, 19, 20, 21, 22})])
+def test_views_are_moved_as_far_as_asked_for(moved: int, heights: set[int]) -> None:
+    vessel = np.zeros(EVIDENCE_GRID.shape, np.uint8)
+    vessel[20, 25, 30] = 1
+    scan = {"cta": np.zeros(HEAD_BOX.shape, np.int16), "ncct": np.zeros(EVIDENCE_GRID.shape, np.int16)}
+    seen = set()
+    for seed in range(30):
+        item = scan | {"vessel": vessel, "state": vessel, "sites": np.zeros(len(SITES), np.uint8)}
+        view = varied(item, np.random.default_rng(seed), DataConfig(moved=moved))
+        seen.add(int(np.argwhere(view["vessel"])[0, 0]))
+    assert seen == heights
