@@ -99,7 +99,7 @@ class Detector:
 
         Parameters
         ----------
-        cta, ncct : float32 HU on HEAD_BOX, shape (128, 112, 144); the NCCT may be missing.
+        cta, ncct : float32 HU on HEAD_BOX, shape (96, 112, 144); the NCCT may be missing.
 
         Raises
         ------

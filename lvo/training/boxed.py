@@ -33,14 +33,11 @@ LABEL_STEP = 2
 """Box voxels per label voxel along each axis."""
 LIT, MISSING, CLOT = 1, 2, 4
 """Bits of the state map: lumen with contrast, lumen beyond a clot without, clot."""
-UNSCANNED_HU = -1024
-"""What `lvo.imaging.resample.to_head` fills in where nothing was scanned."""
 _PSF_MM = 0.5
 """Blur with which vessels are drawn; the kernel's comes on top."""
 _PLAIN_DRAWN_MM = (0.7, 0.7, 0.7)
 """Standard deviation of the blur of averaging to the NCCT's 2 mm and moving it."""
 _SHARES: dict[Segment, float] = {segment: 0.025 for segment in Segment} | {
-    Segment.ICA_CERVICAL: 0.1,
     Segment.ICA_INTRACRANIAL: 0.165,
     Segment.ICA_TERMINUS: 0.165,
     Segment.M1: 0.165,
@@ -192,8 +189,8 @@ def image_in_box(case: Case, head: BoxHead, rough: Roughness | None = None) -> d
     Returns
     -------
     dict
-        ``cta`` float32 (128, 112, 144) HU; ``ncct`` float32 (64, 56, 72) HU; ``vessel`` and ``state``
-        uint8 (64, 56, 72); ``sites`` uint8 (23,), 1 where the site is occluded.
+        ``cta`` float32 (96, 112, 144) HU; ``ncct`` float32 (48, 56, 72) HU; ``vessel`` and ``state``
+        uint8 (48, 56, 72); ``sites`` uint8 (23,), 1 where the site is occluded.
     """
     rng, scan, patient, lattice = case.pixels(), case.scan, case.patient, head.lattice
     canvas = draw_tissue(patient, lattice, head.body.device, head.fresh())
@@ -210,9 +207,6 @@ def image_in_box(case: Case, head: BoxHead, rough: Roughness | None = None) -> d
     develop_in_box(hu, to_gantry, case, scan.cta, head, rng, DRAWN_MM)
     vessel, state = label_maps(_moved(truth, to_gantry, scan.motion))
     ncct = _image_ncct(plain, unlit, case, head, rng)
-    hu[_unscanned(lattice, scan.pose, scan.coverage, hu.device)] = UNSCANNED_HU
-    beyond = _unscanned(coarser(lattice, LABEL_STEP), scan.pose, scan.coverage, hu.device)
-    vessel[beyond], state[beyond] = 0, 0
     sites = torch.from_numpy(occluded_sites(patient)).to(hu.device)
     return {"cta": hu, "ncct": ncct, "vessel": vessel, "state": state, "sites": sites}
 
@@ -228,22 +222,11 @@ def _image_ncct(tissue: Tensor, lumina: Tubes, case: Case, head: BoxHead, rng: n
     to_gantry = scan.ncct_pose @ apart.affine
     move(hu, to_gantry, scan.ncct_motion)
     develop_in_box(hu, to_gantry, case, scan.ncct, head, rng, _PLAIN_DRAWN_MM)
-    hu[_unscanned(apart, scan.ncct_pose, scan.ncct_coverage, hu.device)] = UNSCANNED_HU
     return hu
 
 
-def _unscanned(
-    lattice: Lattice, pose: npt.NDArray[np.float64], coverage: tuple[float, float], device: torch.device
-) -> Tensor:
-    """Voxels of a head-frame lattice below the first or above the last slice, bool (z, y, x)."""
-    step, (low, high) = (pose @ lattice.affine)[2], coverage
-    k, j, i = (torch.arange(n, device=device) * float(s) for n, s in zip(lattice.shape, step, strict=False))
-    height = k[:, None, None] + j[:, None] + i + float(step[3])
-    return (height < low) | (height > high)
-
-
 def vessels_in_box(case: Case, device: torch.device | str = "cpu") -> Tensor:
-    """Vessel labels in the box, uint8 (64, 56, 72), without imaging anything."""
+    """Vessel labels in the box, uint8 (48, 56, 72), without imaging anything."""
     lattice, lumina = box_lattice(HEAD_BOX), tubes(case.patient, case.patient.bolus)
     hu = torch.zeros(lattice.shape, device=torch.device(device))
     return label_maps(truth_of(lumina, draw_vessels(hu, case.patient, lattice, lumina, _PSF_MM)))[0]
