@@ -82,6 +82,9 @@ THROMBECTOMY_SEGMENTS = frozenset(
 )
 """Segments whose occlusion is paged; V4, M3, A1, A2, P1 and P2 are shown."""
 
+TANDEM_SEGMENTS = frozenset({Segment.ICA_TERMINUS, Segment.M1, Segment.M2})
+"""Where the intracranial clot of a tandem occlusion lies: the other is in the cervical ICA of its side."""
+
 SNOMED: dict[Segment, tuple[str, str]] = {
     Segment.ICA_CERVICAL: ("86117002", "Internal carotid artery structure"),
     Segment.ICA_INTRACRANIAL: ("86117002", "Internal carotid artery structure"),

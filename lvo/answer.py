@@ -36,7 +36,7 @@ def bolus_of(
     ----------
     cta : HU
     pose : patient LPS to head frame
-    box : float32 (96, 112, 144), the CTA on HEAD_BOX, HU
+    box : float32 (128, 112, 144), the CTA on HEAD_BOX, HU
     """
     evidence = detection.evidence
     left, right, basilar = (evidence.vessel[1 + SITES.index(site)] * evidence.lit for site in _MEASURED)

@@ -86,7 +86,7 @@ def cause_of(evidence: Evidence, cta: FloatArray, ncct: FloatArray | None, site:
     Parameters
     ----------
     evidence : on EVIDENCE_GRID
-    cta, ncct : float32 (96, 112, 144), HU on HEAD_BOX; the NCCT may be missing
+    cta, ncct : float32 (128, 112, 144), HU on HEAD_BOX; the NCCT may be missing
     site : index in SITES
     """
     gap = find_gap(evidence, site)

@@ -83,7 +83,7 @@ class Evidence:
 
 
 def network_input(cta: FloatArray, ncct: FloatArray | None) -> dict[str, FloatArray]:
-    """The network's named inputs from head-box volumes in HU, float32 (96, 112, 144)."""
+    """The network's named inputs from head-box volumes in HU, float32 (128, 112, 144)."""
     if cta.shape != HEAD_BOX.shape or (ncct is not None and ncct.shape != HEAD_BOX.shape):
         raise ValueError(f"the detector takes volumes of {HEAD_BOX.shape} voxels")
     plain = np.zeros(EVIDENCE_GRID.shape) if ncct is None else blocks(ncct).mean(axis=(1, 3, 5))

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from lvo.detector.bundle import NetworkConfig
-from lvo.detector.evidence import EVIDENCE_GRID, OUTPUTS, VESSEL_CLASSES
+from lvo.detector.evidence import EVIDENCE_GRID, OUTPUTS, STEP, VESSEL_CLASSES
+from lvo.imaging.resample import SKULL_BOX
 
 PRIOR_STEP = 2
 """Output voxels per voxel of the prior, along each axis."""
@@ -79,7 +80,7 @@ class VesselNet(nn.Module):
 
     def place(self, like: torch.Tensor, corner: torch.Tensor | None) -> torch.Tensor:
         """Coordinates and prior where the input lies, (b, 3 + VESSEL_CLASSES, z, y, x)."""
-        here = _coordinates(EVIDENCE_GRID.shape, like)
+        here = _coordinates(like)
         prior = interpolate(self.prior, scale_factor=float(PRIOR_STEP), mode="trilinear", align_corners=False)
         place = torch.cat([here, prior.to(here.dtype)], dim=1)
         if corner is None:
@@ -100,7 +101,9 @@ def _fold(x: torch.Tensor) -> torch.Tensor:
     return split.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, c * 8, z // 2, y // 2, w // 2)
 
 
-def _coordinates(shape: tuple[int, int, int], like: torch.Tensor) -> torch.Tensor:
-    """Where each voxel is in the box, -1 to 1 along z, y and x, shape (1, 3, z, y, x)."""
-    axes = [torch.linspace(-1, 1, n, dtype=like.dtype, device=like.device) for n in shape]
+def _coordinates(like: torch.Tensor) -> torch.Tensor:
+    """Where each voxel is, -1 to 1 along z, y and x within SKULL_BOX and less below it, (1, 3, z, y, x)."""
+    inside = (n // STEP for n in SKULL_BOX.shape)
+    ends = [(1 - 2 * (n - 1) / (m - 1), n) for n, m in zip(EVIDENCE_GRID.shape, inside, strict=True)]
+    axes = [torch.linspace(low, 1, n, dtype=like.dtype, device=like.device) for low, n in ends]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]

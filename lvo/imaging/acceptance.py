@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from lvo.errors import CoverageIncomplete, NoArterialContrast, SlicesMissing, VenousPhase
-from lvo.imaging.resample import HEAD_BOX, Grid, grid_index_to_patient, grid_to_index
+from lvo.imaging.resample import HEAD_BOX, SKULL_BOX, Grid, grid_index_to_patient, grid_to_index
 from lvo.study import FloatArray, HeadPose, Reason, Volume
 
 F32 = npt.NDArray[np.float32]
@@ -19,6 +19,13 @@ Range = tuple[float, float]
 CORE: tuple[Range, Range, Range] = ((-45.0, 45.0), (-35.0, 45.0), (-30.0, 35.0))
 """Head-frame x, y, z ranges, mm, that hold the circle of Willis, ICA-T, M1 and the basilar artery."""
 CORE_SHARE = 0.98
+CAROTIDS: tuple[Range, Range, Range] = (
+    (-45.0, 45.0),
+    (-40.0, 40.0),
+    (HEAD_BOX.origin[2], SKULL_BOX.origin[2]),
+)
+"""The same, mm, that hold both carotids and vertebral arteries below the skull, as far down as is looked."""
+NECK_SHARE = 0.9
 UNSCANNED_HU = -1200.0
 """Scanners fill what lies outside the reconstruction circle with values below air."""
 LUMEN_HU = 130.0
@@ -32,7 +39,7 @@ None of 90 phantoms of any phase (veins up to 1.1 of the arteries) reaches it, n
 with veins of 1.5 and 2 times the arteries, 15 do, and the others are told as late."""
 
 
-def check_coverage(volume: Volume, pose: HeadPose, box: Grid = HEAD_BOX) -> tuple[Reason, ...]:
+def check_coverage(volume: Volume, pose: HeadPose, box: Grid = SKULL_BOX) -> tuple[Reason, ...]:
     """Check that the circle of Willis lies within the scanned volume.
 
     Parameters
@@ -46,11 +53,7 @@ def check_coverage(volume: Volume, pose: HeadPose, box: Grid = HEAD_BOX) -> tupl
     tuple of Reason
         Empty when the whole box was scanned; a rejection when the core was not; else a caution.
     """
-    lattice = Grid(
-        shape=(box.shape[0] // 3, box.shape[1] // 3, box.shape[2] // 3),
-        spacing=box.spacing * 3,
-        origin=(box.origin[0] + box.spacing, box.origin[1] + box.spacing, box.origin[2] + box.spacing),
-    )
+    lattice = _sparse(box)
     scanned = _scanned(volume, pose, lattice)
     core = region(lattice, CORE)
     share = float(scanned[core].mean())
@@ -64,7 +67,30 @@ def check_coverage(volume: Volume, pose: HeadPose, box: Grid = HEAD_BOX) -> tupl
     return ()
 
 
-def check_gaps(volume: Volume, pose: HeadPose, box: Grid = HEAD_BOX) -> tuple[Reason, ...]:
+def check_neck(volume: Volume, pose: HeadPose) -> tuple[Reason, ...]:
+    """Tell where the upper neck was not scanned: what lies there is neither blocked nor open.
+
+    Parameters
+    ----------
+    volume : HU
+    pose : patient LPS to head frame
+    """
+    lattice = _sparse(HEAD_BOX)
+    share = float(_scanned(volume, pose, lattice)[region(lattice, CAROTIDS)].mean())
+    if share >= NECK_SHARE:
+        return ()
+    text = f"{1 - share:.0%} of the upper neck was not scanned: an occlusion of a carotid there is not seen."
+    return (_reason("neck-unscanned", text, "information"),)
+
+
+def _sparse(box: Grid) -> Grid:
+    """Every third voxel of a box along each axis."""
+    z, y, x = (n // 3 for n in box.shape)
+    i, j, k = (o + box.spacing for o in box.origin)
+    return Grid(shape=(z, y, x), spacing=box.spacing * 3, origin=(i, j, k))
+
+
+def check_gaps(volume: Volume, pose: HeadPose, box: Grid = SKULL_BOX) -> tuple[Reason, ...]:
     """Check that no slice is missing where the detector looks.
 
     The DICOM room refuses gaps in the part of the scan that can hold the vessels; here the pose says which
@@ -159,7 +185,7 @@ class Contrast:
     brain_hu: float
 
 
-def measure_contrast(head: FloatArray, grid: Grid = HEAD_BOX) -> Contrast:
+def measure_contrast(head: FloatArray, grid: Grid = SKULL_BOX) -> Contrast:
     """Measure vessel brightness in a volume in the head frame.
 
     Parameters
@@ -184,7 +210,7 @@ def measure_contrast(head: FloatArray, grid: Grid = HEAD_BOX) -> Contrast:
     )
 
 
-def cavity(head: FloatArray, grid: Grid = HEAD_BOX) -> Mask:
+def cavity(head: FloatArray, grid: Grid = SKULL_BOX) -> Mask:
     """Brain, its fluid and the vessels between, clear of bone by some millimetres.
 
     Brain is the largest connected soft thing of the box. Closing it takes in vessels, which are thin; what
@@ -224,7 +250,7 @@ def _brightest(values: F32, count: int) -> float:
     return float(np.median(np.partition(values, -count)[-count:]))
 
 
-def check_contrast(head: FloatArray, grid: Grid = HEAD_BOX) -> tuple[Reason, ...]:
+def check_contrast(head: FloatArray, grid: Grid = SKULL_BOX) -> tuple[Reason, ...]:
     """Check that the arteries of the head are enhanced, and the veins not more than they.
 
     Parameters

@@ -75,7 +75,7 @@ def measure_bolus(
     ----------
     volume : HU
     pose : patient LPS to head frame
-    box : float32 (96, 112, 144), HU on HEAD_BOX
+    box : float32 (128, 112, 144), HU on HEAD_BOX
     lit : of the left and right intracranial ICA and the basilar artery, each as for :func:`artery_hu`
     """
     part = to_head(volume, pose, TORCULA, fill=2 * UNSCANNED_HU)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from lvo.clock import Clock
 from lvo.errors import NotAHead, PoseFailed
-from lvo.imaging.acceptance import check_contrast, check_coverage, check_gaps
+from lvo.imaging.acceptance import check_contrast, check_coverage, check_gaps, check_neck
 from lvo.imaging.quality import check_metal, check_motion
-from lvo.imaging.resample import to_head
+from lvo.imaging.resample import in_skull, to_head
 from lvo.study import FloatArray, HeadPose, Reason, Study, Volume
 
 
@@ -18,7 +18,7 @@ class HeadBoxes:
 
     Attributes
     ----------
-    cta : float32 (96, 112, 144), HU on HEAD_BOX
+    cta : float32 (128, 112, 144), HU on HEAD_BOX
     ncct : the same of the NCCT; None where there is none, or none that lies under the CTA's pose
     reasons : rejections and cautions; with a rejection the detector must not be asked
     """
@@ -55,8 +55,8 @@ def boxes_of(study: Study, cta: Volume, pose: HeadPose, clock: Clock | None = No
         box = to_head(cta, pose)
     with clock.stage("acceptance"):
         reasons = (
-            *check_coverage(cta, pose), *check_gaps(cta, pose), *check_motion(cta, pose),
-            *check_metal(cta, pose, box), *check_contrast(box),
+            *check_coverage(cta, pose), *check_neck(cta, pose), *check_gaps(cta, pose),
+            *check_motion(cta, pose), *check_metal(cta, pose, in_skull(box)), *check_contrast(in_skull(box)),
         )  # fmt: skip
     checked = HeadBoxes(box, None, reasons)
     if checked.rejected or study.ncct is None:

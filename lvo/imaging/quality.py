@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from lvo.errors import MetalOverVessels, StrongMotion
 from lvo.imaging.acceptance import CORE, Range, region
-from lvo.imaging.resample import HEAD_BOX, Grid, pose_matrix
+from lvo.imaging.resample import SKULL_BOX, Grid, pose_matrix
 from lvo.study import Affine, FloatArray, HeadPose, Reason, Volume
 
 F32 = npt.NDArray[np.float32]
@@ -211,7 +211,7 @@ class Metal:
 
 
 def check_metal(
-    volume: Volume, pose: HeadPose, head: FloatArray, grid: Grid = HEAD_BOX
+    volume: Volume, pose: HeadPose, head: FloatArray, grid: Grid = SKULL_BOX
 ) -> tuple[Reason, ...]:
     """Check that no metal hides the arteries.
 
@@ -237,7 +237,7 @@ def check_metal(
     return ()
 
 
-def measure_metal(volume: Volume, pose: HeadPose, head: FloatArray, grid: Grid = HEAD_BOX) -> Metal:
+def measure_metal(volume: Volume, pose: HeadPose, head: FloatArray, grid: Grid = SKULL_BOX) -> Metal:
     """Measure metal in the scanned head and what it hides of the core.
 
     Bright streaks look like vessels, dark ones like nothing else in the brain; there are as many of either.

@@ -37,8 +37,17 @@ class Grid:
         return out
 
 
-HEAD_BOX = Grid(shape=(96, 112, 144), spacing=1.0, origin=(-71.5, -49.5, -40.5))
-"""What the detector sees: from V4 and the siphon up to where M3 leaves the fissure, out to the skull."""
+HEAD_BOX = Grid(shape=(128, 112, 144), spacing=1.0, origin=(-71.5, -49.5, -72.5))
+"""What the detector sees: from the carotid at the second vertebra up to where M3 leaves the fissure, out to
+the skull."""
+SKULL_BOX = Grid(shape=(96, 112, 144), spacing=1.0, origin=(-71.5, -49.5, -40.5))
+"""The upper part of it, from V4 and the siphon: what has to be scanned, and where scans are judged. A scan of
+the head alone ends below it, where it likes."""
+
+
+def in_skull(box: FloatArray) -> FloatArray:
+    """The part on SKULL_BOX of a volume on HEAD_BOX."""
+    return box[-SKULL_BOX.shape[0] :]
 
 
 def pose_matrix(pose: HeadPose) -> Affine:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from lvo.anatomy import Segment, Side
+from lvo.anatomy import TANDEM_SEGMENTS, Segment, Side
 from lvo.phantom.config import CaseRanges, PhantomConfig
 from lvo.phantom.disease.lesion_ranges import LesionRanges, pterion, sample_lesions
 from lvo.phantom.disease.lesion_recipes import Lesion
@@ -278,8 +278,7 @@ def _draw_sites(rng: np.random.Generator, ranges: CaseRanges, tree: Tree) -> lis
     first = options[int(rng.choice(len(options), p=weights))]
     sites = [first]
     cervical = (first[0], Segment.ICA_CERVICAL)
-    anterior = first[1] in (Segment.ICA_TERMINUS, Segment.M1, Segment.M2)
-    if kind < ranges.tandem and anterior and cervical in there:
+    if kind < ranges.tandem and first[1] in TANDEM_SEGMENTS and cervical in there:
         sites.append(cervical)
     elif kind < ranges.tandem + ranges.multiple:
         second = options[int(rng.choice(len(options), p=weights))]

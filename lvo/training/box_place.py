@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pydantic import BaseModel, ConfigDict
 from scipy.spatial.transform import Rotation
 
@@ -36,6 +37,16 @@ def coarser(lattice: Lattice, step: int) -> Lattice:
     affine[:3, :3] *= step
     z, y, x = (n // step for n in lattice.shape)
     return Lattice(affine, (z, y, x))
+
+
+def unscanned(
+    lattice: Lattice, pose: npt.NDArray[np.float64], coverage: tuple[float, float], device: torch.device
+) -> torch.Tensor:
+    """Voxels of a head-frame lattice below the first or above the last slice, bool (z, y, x)."""
+    step, (low, high) = (pose @ lattice.affine)[2], coverage
+    k, j, i = (torch.arange(n, device=device) * float(s) for n, s in zip(lattice.shape, step, strict=False))
+    height = k[:, None, None] + j[:, None] + i + float(step[3])
+    return (height < low) | (height > high)
 
 
 def pose_error(

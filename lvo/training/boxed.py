@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from torch import Tensor
 from torch.nn import functional
 
-from lvo.anatomy import SITES, Segment
+from lvo.anatomy import SITES, TANDEM_SEGMENTS, Segment
 from lvo.imaging.resample import HEAD_BOX
 from lvo.phantom.config import PhantomConfig, load_config
 from lvo.phantom.expose import DRAWN_MM
@@ -26,18 +26,21 @@ from lvo.phantom.scanner.motion import Motion, move
 from lvo.phantom.scanner.xray import scale_calcium
 from lvo.phantom.vessels.labels import COARSE, SITE_INDEX, VEIN
 from lvo.training.box_head import BoxHead, develop_in_box, draw_box_head
-from lvo.training.box_place import PoseError, box_lattice, coarser, pose_error
+from lvo.training.box_place import PoseError, box_lattice, coarser, pose_error, unscanned
 from lvo.training.roughen import Roughness, RoughRanges, draw_roughness, roughen_arteries, roughen_tissue
 
 LABEL_STEP = 2
 """Box voxels per label voxel along each axis."""
 LIT, MISSING, CLOT = 1, 2, 4
 """Bits of the state map: lumen with contrast, lumen beyond a clot without, clot."""
+UNSCANNED_HU = -1024
+"""What `lvo.imaging.resample.to_head` fills in where nothing was scanned."""
 _PSF_MM = 0.5
 """Blur with which vessels are drawn; the kernel's comes on top."""
 _PLAIN_DRAWN_MM = (0.7, 0.7, 0.7)
 """Standard deviation of the blur of averaging to the NCCT's 2 mm and moving it."""
 _SHARES: dict[Segment, float] = {segment: 0.025 for segment in Segment} | {
+    Segment.ICA_CERVICAL: 0.1,
     Segment.ICA_INTRACRANIAL: 0.165,
     Segment.ICA_TERMINUS: 0.165,
     Segment.M1: 0.165,
@@ -61,6 +64,7 @@ class DataConfig(BaseModel):
     several : share of the occluded with further ones elsewhere.
     most : occlusions that these have at most; every number from two on is as likely. A clot is a few voxels
         of a box, so patients with many teach the network more of them in the same time.
+    tandem : share of those with an occluded ICA-T, M1 or M2 whose cervical ICA is occluded below it, too.
     segments : relative shares of the segments among the occlusions; one that is left out has none.
     presets : of the phantom, names or YAML files, each with its share of the patients.
     strata : share of the patients with a variant or mimic made sure of, where the preset lists any.
@@ -84,6 +88,7 @@ class DataConfig(BaseModel):
     occluded: float = Field(default=0.75, ge=0, le=1)
     several: float = Field(default=0.08, ge=0, le=1)
     most: int = Field(default=2, ge=2)
+    tandem: float = Field(default=0.0, ge=0, le=1)
     segments: dict[Segment, PositiveFloat] = Field(default=_SHARES, min_length=1)
     presets: dict[str, float] = {"training": 1.0}
     strata: float = Field(default=0.0, ge=0, le=1)
@@ -112,6 +117,8 @@ def draw_case(seed: int, config: DataConfig, head: Head | None = None) -> Case:
     if rng.random() < config.occluded:
         count = 1 if rng.random() >= config.several else int(rng.integers(2, config.most + 1))
         sites = _sites(rng, config, count)
+        if rng.random() < config.tandem:
+            sites += _cervical_below(sites)
     while sites:
         try:
             return sample_case(seed, preset, Order(sites=sites, strata=strata), head)
@@ -144,6 +151,12 @@ def _sites(rng: np.random.Generator, config: DataConfig, count: int) -> tuple[Si
     share = _shares({site: config.segments[site[1]] / len(site[1].sides) for site in sites})
     chosen = rng.choice(len(sites), size=min(count, len(sites)), replace=False, p=share)
     return tuple(sites[int(n)] for n in chosen)
+
+
+def _cervical_below(sites: tuple[Site, ...]) -> tuple[Site, ...]:
+    """Cervical carotids that make others' occlusions tandem ones, without those already there."""
+    below = {(side, Segment.ICA_CERVICAL) for side, segment in sites if segment in TANDEM_SEGMENTS}
+    return tuple(sorted(below - set(sites)))
 
 
 def _shares(weights: Mapping[Any, float]) -> npt.NDArray[np.float64]:
@@ -189,8 +202,8 @@ def image_in_box(case: Case, head: BoxHead, rough: Roughness | None = None) -> d
     Returns
     -------
     dict
-        ``cta`` float32 (96, 112, 144) HU; ``ncct`` float32 (48, 56, 72) HU; ``vessel`` and ``state``
-        uint8 (48, 56, 72); ``sites`` uint8 (23,), 1 where the site is occluded.
+        ``cta`` float32 (128, 112, 144) HU; ``ncct`` float32 (64, 56, 72) HU; ``vessel`` and ``state``
+        uint8 (64, 56, 72); ``sites`` uint8 (23,), 1 where the site is occluded.
     """
     rng, scan, patient, lattice = case.pixels(), case.scan, case.patient, head.lattice
     canvas = draw_tissue(patient, lattice, head.body.device, head.fresh())
@@ -207,6 +220,9 @@ def image_in_box(case: Case, head: BoxHead, rough: Roughness | None = None) -> d
     develop_in_box(hu, to_gantry, case, scan.cta, head, rng, DRAWN_MM)
     vessel, state = label_maps(_moved(truth, to_gantry, scan.motion))
     ncct = _image_ncct(plain, unlit, case, head, rng)
+    hu[unscanned(lattice, scan.pose, scan.coverage, hu.device)] = UNSCANNED_HU
+    beyond = unscanned(coarser(lattice, LABEL_STEP), scan.pose, scan.coverage, hu.device)
+    vessel[beyond], state[beyond] = 0, 0
     sites = torch.from_numpy(occluded_sites(patient)).to(hu.device)
     return {"cta": hu, "ncct": ncct, "vessel": vessel, "state": state, "sites": sites}
 
@@ -222,11 +238,12 @@ def _image_ncct(tissue: Tensor, lumina: Tubes, case: Case, head: BoxHead, rng: n
     to_gantry = scan.ncct_pose @ apart.affine
     move(hu, to_gantry, scan.ncct_motion)
     develop_in_box(hu, to_gantry, case, scan.ncct, head, rng, _PLAIN_DRAWN_MM)
+    hu[unscanned(apart, scan.ncct_pose, scan.ncct_coverage, hu.device)] = UNSCANNED_HU
     return hu
 
 
 def vessels_in_box(case: Case, device: torch.device | str = "cpu") -> Tensor:
-    """Vessel labels in the box, uint8 (48, 56, 72), without imaging anything."""
+    """Vessel labels in the box, uint8 (64, 56, 72), without imaging anything."""
     lattice, lumina = box_lattice(HEAD_BOX), tubes(case.patient, case.patient.bolus)
     hu = torch.zeros(lattice.shape, device=torch.device(device))
     return label_maps(truth_of(lumina, draw_vessels(hu, case.patient, lattice, lumina, _PSF_MM)))[0]

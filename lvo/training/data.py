@@ -162,8 +162,8 @@ def run_seeds(run: int) -> int:
 class _Views(IterableDataset[Item]):
     """What both sources have in common: their settings, and this process's share.
 
-    Each item: ``cta`` float32 (1, 96, 112, 144) HU; ``ncct`` float32 (1, 48, 56, 72) HU;
-    ``has_ncct`` float32 (1,); ``vessel``, ``state`` int64 (48, 56, 72); ``sites`` float32 (23,). All on the
+    Each item: ``cta`` float32 (1, 128, 112, 144) HU; ``ncct`` float32 (1, 64, 56, 72) HU;
+    ``has_ncct`` float32 (1,); ``vessel``, ``state`` int64 (64, 56, 72); ``sites`` float32 (23,). All on the
     CPU.
     """
 

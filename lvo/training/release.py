@@ -30,8 +30,8 @@ from lvo.training.reader import ReaderConfig, Readings, fit_platt, out_of_fold, 
 
 NAME = "lao-cta"
 INPUT_FORMAT = (
-    "cta: HU in the head-frame box, float32 (1, 1, 96, 112, 144), axes (z up, y to the back, x to the "
-    "patient's left), 1 mm; ncct: the same at 2 mm, (1, 1, 48, 56, 72), zeros where there is none; "
+    "cta: HU in the head-frame box, float32 (1, 1, 128, 112, 144), axes (z up, y to the back, x to the "
+    "patient's left), 1 mm; ncct: the same at 2 mm, (1, 1, 64, 56, 72), zeros where there is none; "
     "has_ncct: (1, 1), 1 or 0"
 )
 _LARGE = 1000

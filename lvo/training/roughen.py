@@ -32,6 +32,9 @@ _CORNERS = (2, 2, 2)
 _BEAD_MM = 3.0
 """Standard deviation of the smoothing of calibre noise along a vessel."""
 _IN_BONE = frozenset({"ICA-I", "V4", "VA", "ophthalmic"})
+_CORTICAL = frozenset({"M2", "M3", "M4", "A3", "P3"})
+_STEM_MM = 1.0
+"""Head-frame radius from which on a cortical branch is a trunk, which everybody has."""
 _BONE_HU, _SOFT_HU = 120.0, (25.0, 65.0)
 
 
@@ -47,6 +50,8 @@ class RoughRanges(BaseModel):
     canal_mm : soft tissue round the arteries in bone, where it was bone; the phantom has 0.9 mm.
     calibre_sd : standard deviation of the logarithm of an artery's radius along its course.
     thinnest_mm : head-frame radius below which open arteries end.
+    absent : chance of every open cortical branch to be missing with all that it feeds. They leave the middle
+        cerebral artery singly or by common stems (Umansky et al. 1984), in the phantom nearly always alike.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,6 +63,7 @@ class RoughRanges(BaseModel):
     canal_mm: Span = (0.9, 4.5)
     calibre_sd: Span = (0.05, 0.3)
     thinnest_mm: Span = (0.3, 0.8)
+    absent: Span = (0.1, 0.6)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,10 +73,10 @@ class Roughness:
     Attributes
     ----------
     shift, slip : (3, *_KNOTS) and (3, *_CORNERS) mm along the box's x, y, z.
-    blur_mm, canal_mm, thinnest_mm : as in `RoughRanges`; 0 for none.
+    blur_mm, canal_mm, thinnest_mm, absent : as in `RoughRanges`; 0 for none.
     canal_hu : of the soft tissue round arteries in bone.
     calibre_sd : 0 leaves radii alone.
-    seed : of the calibres.
+    seed : of the calibres, and of which branches are missing.
     """
 
     shift: Array
@@ -80,6 +86,7 @@ class Roughness:
     canal_hu: float
     calibre_sd: float
     thinnest_mm: float
+    absent: float
     seed: int
 
 
@@ -87,7 +94,7 @@ def draw_roughness(rng: np.random.Generator, ranges: RoughRanges) -> Roughness:
     """How one patient is disturbed."""
     drawn = {
         name: float(rng.uniform(*getattr(ranges, name))) * float(rng.random() < ranges.chance)
-        for name in ("shift_mm", "slip_mm", "blur_mm", "canal_mm", "calibre_sd", "thinnest_mm")
+        for name in ("shift_mm", "slip_mm", "blur_mm", "canal_mm", "calibre_sd", "thinnest_mm", "absent")
     }
     return Roughness(
         shift=rng.normal(0, 1, (3, *_KNOTS)) * drawn.pop("shift_mm"),
@@ -121,15 +128,16 @@ def roughen_tissue(hu: Tensor, lattice: Lattice, arteries: tuple[Branch, ...], r
 
 
 def roughen_arteries(lumina: Tubes, rough: Roughness) -> Tubes:
-    """Make calibres uneven, and let thin open arteries end where they become too thin.
+    """Make calibres uneven, leave cortical branches out, and end open arteries where they become too thin.
 
-    A clot, and its branch up to it, stays.
+    A clot, its branch up to it, and the branches that it blocks stay.
     """
     rng = np.random.default_rng(rough.seed)
+    missing = _missing(lumina, rough)
     kept: list[Branch] = []
     chosen = np.zeros(len(lumina.clot), bool)
     start = 0
-    for b in lumina.arteries:
+    for b, gone in zip(lumina.arteries, missing, strict=True):
         count = len(b.points)
         own = slice(start, start + count)
         start += count
@@ -138,7 +146,7 @@ def roughen_arteries(lumina: Tubes, rough: Roughness) -> Tubes:
             radius = radius * np.exp(rough.calibre_sd * _beads(rng, count))
         stay = (b.radius >= rough.thinnest_mm) | lumina.clot[own]
         end = int(np.flatnonzero(stay)[-1]) + 1 if stay.any() else 0
-        if end < 2:
+        if end < 2 or gone:
             continue
         chosen[own.start : own.start + end] = True
         kept.append(replace(b, points=b.points[:end], radius=radius[:end]))
@@ -149,6 +157,24 @@ def roughen_arteries(lumina: Tubes, rough: Roughness) -> Tubes:
         fill=lumina.fill[chosen],
         clot=lumina.clot[chosen],
     )
+
+
+def _missing(lumina: Tubes, rough: Roughness) -> list[bool]:
+    """Which branches are left out: neither on the way to a clot nor beyond one."""
+    rng = np.random.default_rng([rough.seed, 1])
+    bounds = np.cumsum([len(b.points) for b in lumina.arteries])[:-1]
+    clotted = [bool(part.any()) for part in np.split(lumina.clot, bounds)]
+    leads, beyond = list(clotted), list(clotted)
+    for n, b in reversed(list(enumerate(lumina.arteries))):
+        if b.parent >= 0:
+            leads[b.parent] |= leads[n]
+    gone: list[bool] = []
+    for n, b in enumerate(lumina.arteries):
+        beyond[n] |= b.parent >= 0 and beyond[b.parent]
+        orphan = b.parent >= 0 and gone[b.parent]
+        thin = b.structure in _CORTICAL and b.radius[0] < _STEM_MM
+        gone.append(orphan or (bool(rng.random() < rough.absent) and thin and not leads[n] and not beyond[n]))
+    return gone
 
 
 def _beads(rng: np.random.Generator, count: int) -> Array:

@@ -37,8 +37,8 @@ class Box:
 
     Attributes
     ----------
-    cta : int16 (96, 112, 144) HU on HEAD_BOX.
-    ncct : int16 (48, 56, 72) HU, or None.
+    cta : int16 (128, 112, 144) HU on HEAD_BOX.
+    ncct : int16 (64, 56, 72) HU, or None.
     pose : patient LPS to head frame.
     """
 
@@ -93,7 +93,7 @@ def read_box(study: SiteStudy, framer: HeadFramer, kept: Path, pose_model: str) 
 
 
 def clot_in_box(occlusion: SiteOcclusion, pose: HeadPose) -> npt.NDArray[np.bool_]:
-    """Where a clot may lie, (48, 56, 72): under its mask, or within 4 mm of its point."""
+    """Where a clot may lie, (64, 56, 72): under its mask, or within 4 mm of its point."""
     found = np.zeros(EVIDENCE_GRID.shape, np.bool_)
     if occlusion.mask is not None:
         mask = to_head(_read_mask(occlusion.mask), pose, fill=0.0, smooth=False)

@@ -14,7 +14,7 @@ import torch
 
 from lvo.anatomy import SITES
 from lvo.phantom.vessels.labels import OTHER_ARTERY, SITE_INDEX, VEIN
-from lvo.training.boxed import CLOT, LABEL_STEP, LIT, MISSING, DataConfig
+from lvo.training.boxed import CLOT, LABEL_STEP, LIT, MISSING, UNSCANNED_HU, DataConfig
 
 Arrays = dict[str, npt.NDArray[Any]]
 Item = dict[str, torch.Tensor]
@@ -22,11 +22,9 @@ MIRRORED_SITE = np.array(
     [0, *(SITE_INDEX[seg, side.mirrored] for seg, side in SITES), OTHER_ARTERY, VEIN], dtype=np.uint8
 )
 """Label of the same vessel in a mirrored head."""
-_DEEPEST_CUT, _TILT = 7, 0.15
-"""Label voxels at the middle of the edge, and standard deviation of its slope from front to back. A scan that
-lacks much more of the box is refused (`lvo.imaging.acceptance`)."""
-_UNSCANNED_HU = -1024
-"""What `lvo.imaging.resample.to_head` fills in where nothing was scanned."""
+_DEEPEST_CUT, _TILT = (23, 7), 0.15
+"""Label voxels at the middle of the edge, from the bottom and from the top, and standard deviation of its
+slope from front to back. A scan that lacks much more of the box is refused (`lvo.imaging.acceptance`)."""
 
 
 def varied(item: Arrays, rng: np.random.Generator, config: DataConfig) -> Arrays:
@@ -72,14 +70,15 @@ def cut_short(item: Arrays, rng: np.random.Generator) -> None:
         rng.normal(0, _TILT) * (np.arange(y) - y / 2),
         rng.normal(0, _TILT / 3) * (np.arange(x) - x / 2),
     )
-    gone = np.arange(z)[:, None, None] < rng.uniform(1, _DEEPEST_CUT) + rise[:, None] + lean
-    if rng.random() < 0.25:
+    above = rng.random() < 0.25
+    gone = np.arange(z)[:, None, None] < rng.uniform(1, _DEEPEST_CUT[above]) + rise[:, None] + lean
+    if above:
         gone = gone[::-1]
     fine = gone
     for axis in range(3):
         fine = fine.repeat(LABEL_STEP, axis)
     for name, where, nothing in (
-        ("cta", fine, _UNSCANNED_HU), ("ncct", gone, _UNSCANNED_HU), ("vessel", gone, 0), ("state", gone, 0),
+        ("cta", fine, UNSCANNED_HU), ("ncct", gone, UNSCANNED_HU), ("vessel", gone, 0), ("state", gone, 0),
     ):  # fmt: skip
         item[name] = item[name].copy()
         item[name][where] = nothing

@@ -52,8 +52,8 @@ def test_inputs_have_the_shapes_and_the_flag_of_the_network():
 
 @pytest.mark.parametrize("which", ["cta", "ncct"])
 def test_a_volume_of_another_shape_is_refused(which):
-    right, wrong = np.zeros(HEAD_BOX.shape, np.float32), np.zeros((95, 112, 144), np.float32)
-    with pytest.raises(ValueError, match="96, 112, 144"):
+    right, wrong = np.zeros(HEAD_BOX.shape, np.float32), np.zeros((96, 112, 144), np.float32)
+    with pytest.raises(ValueError, match="128, 112, 144"):
         network_input(*((wrong, right) if which == "cta" else (right, wrong)))
 
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lvo.imaging.acceptance import check_contrast, check_coverage, check_gaps, measure_contrast
-from lvo.imaging.resample import HEAD_BOX
+from lvo.imaging.acceptance import check_contrast, check_coverage, check_gaps, check_neck, measure_contrast
+from lvo.imaging.resample import SKULL_BOX
 from lvo.study import HeadPose, Stack, Volume
 
 IDENTITY = HeadPose(
@@ -24,7 +24,7 @@ def scan(low, high, fill=30):
 def brain(artery_hu=None, vein_hu=None):
     """Brain with a line of artery along M1 and one of vein at the back, between slabs of bone."""
     rng = np.random.default_rng(0)
-    head = (35 + rng.normal(0, 8, HEAD_BOX.shape)).astype(np.float32)
+    head = (35 + rng.normal(0, 8, SKULL_BOX.shape)).astype(np.float32)
     head[:25] = 1000
     lines = [(artery_hu, (50, 50), (41, 101)), (artery_hu, (60, 60), (41, 101))]
     lines += [(vein_hu, (85, 95), (66, 78)), (vein_hu, (87, 65), (66, 78))]
@@ -49,6 +49,11 @@ def test_a_cut_through_the_circle_of_willis_is_a_rejection(low, high):
 
 def test_a_cut_at_the_edge_of_the_box_is_a_caution():
     assert codes(check_coverage(scan(-34, 150), IDENTITY)) == [("coverage-partial", "caution")]
+
+
+@pytest.mark.parametrize(("low", "told"), [(-90, []), (-60, [("neck-unscanned", "information")])])
+def test_a_neck_that_was_not_scanned_is_told(low, told):
+    assert codes(check_neck(scan(low, 150), IDENTITY)) == told
 
 
 def test_padding_is_not_coverage():
@@ -106,5 +111,5 @@ def test_calcium_of_the_falx_is_no_vein():
 
 
 def test_an_empty_box_is_no_contrast():
-    air = np.full(HEAD_BOX.shape, -1024, np.float32)
+    air = np.full(SKULL_BOX.shape, -1024, np.float32)
     assert codes(check_contrast(air)) == [("no-arterial-contrast", "rejection")]

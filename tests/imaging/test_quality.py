@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from lvo.imaging.quality import check_metal, check_motion, measure_motion
-from lvo.imaging.resample import to_head
+from lvo.imaging.resample import SKULL_BOX, to_head
 from lvo.study import HeadPose, Volume
 
 IDENTITY = HeadPose(
@@ -52,7 +52,8 @@ def with_metal(centre, radius_mm, streak_hu=0):
 
 def codes(hu):
     volume = Volume(hu, AFFINE)
-    found = (*check_motion(volume, IDENTITY), *check_metal(volume, IDENTITY, to_head(volume, IDENTITY)))
+    head = to_head(volume, IDENTITY, SKULL_BOX)
+    found = (*check_motion(volume, IDENTITY), *check_metal(volume, IDENTITY, head))
     return [(r.code, r.kind) for r in found]
 
 

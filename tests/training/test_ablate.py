@@ -12,7 +12,7 @@ pytest.importorskip("monai", reason="training needs monai: install the 'train' e
 import torch
 
 from lvo.detector.bundle import NetworkConfig
-from lvo.detector.evidence import VESSEL_CLASSES
+from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES
 from lvo.training.boxed import CLOT, LIT, MISSING
 from lvo.training.losses import compute_loss
 from scripts.ablate import INPUTS, VARIANTS, _at_lower_scales, _DeepBody, table
@@ -71,7 +71,7 @@ def test_a_variant_sees_other_channels_and_leaves_the_rest(name: str, changed: l
 def test_without_its_place_the_network_gets_none() -> None:
     network = VARIANTS["no-place"].network(NetworkConfig(filters=8))
     network.prior.fill_(1)
-    assert not network.place(torch.zeros(1, 1, 48, 56, 72), None).any()
+    assert not network.place(torch.zeros(1, 1, *EVIDENCE_GRID.shape), None).any()
 
 
 def test_the_table_sets_each_run_against_its_base(tmp_path: Path) -> None:

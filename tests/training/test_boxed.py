@@ -30,6 +30,7 @@ from lvo.training.box_place import PoseError
 from lvo.training.boxed import (
     CLOT,
     LIT,
+    UNSCANNED_HU,
     DataConfig,
     draw_case,
     image_family,
@@ -68,6 +69,23 @@ def test_labels_lie_on_the_arteries(case: Case, moves: bool) -> None:
 
 
 @needs_atlas
+def test_what_the_scan_leaves_out_has_neither_image_nor_labels(case: Case) -> None:
+    z = float(case.scan.pose[2, 3])
+    scan = replace(case.scan, coverage=(z - 55, z + 150), ncct_coverage=(z - 30, z + 150))
+    head = place_head(case, "cpu", PoseError())
+    whole = image_in_box(replace(case, scan=replace(scan, coverage=(z - 300, z + 150))), head)
+    cut = image_in_box(replace(case, scan=scan), head)
+    gone = cut["cta"] == UNSCANNED_HU
+    # The box begins 72 mm below the sella; its place and the patient's size are not quite the average's.
+    assert 0.02 < gone.float().mean() < 0.25 and not gone[40:].any()
+    assert torch.equal(cut["cta"][~gone], whole["cta"][~gone])
+    beyond = gone[::2, ::2, ::2] & gone[1::2, 1::2, 1::2]
+    assert whole["vessel"][beyond].any() and not cut["vessel"][beyond].any()
+    assert not cut["state"][beyond].any()
+    assert (cut["ncct"] == UNSCANNED_HU).float().mean() > gone.float().mean()
+
+
+@needs_atlas
 def test_only_the_segments_that_are_asked_for_are_occluded() -> None:
     config = CONFIG.model_copy(
         update={"occluded": 1.0, "several": 0.5, "segments": {Segment.M2: 2, Segment.BASILAR: 1}}
@@ -87,6 +105,16 @@ def test_patients_with_many_clots_teach_more_at_once() -> None:
     # One fewer, where a patient lacks one of the segments.
     assert min(counts) >= 1 and max(counts) > 2 and max(counts) <= 5
     assert {len(draw_case(seed, CONFIG).patient.occlusions) for seed in range(12)} <= {0, 1, 2}
+
+
+@needs_atlas
+def test_tandem_occlusions_are_as_many_as_asked_for() -> None:
+    sites = {Segment.M1: 1.0, Segment.BASILAR: 1.0}
+    config = CONFIG.model_copy(update={"occluded": 1.0, "several": 0.0, "segments": sites, "tandem": 1.0})
+    for seed in range(6):
+        found = {(o.segment, o.side) for o in draw_case(seed, config).patient.occlusions}
+        carotids = {side for segment, side in found if segment is Segment.ICA_CERVICAL}
+        assert carotids == {side for segment, side in found if segment is Segment.M1}
 
 
 @needs_atlas

@@ -91,3 +91,19 @@ def test_a_slip_moves_the_head_as_a_whole_and_no_artery(case: Case, head: BoxHea
     for name, step in (("cta", 6), ("ncct", 3)):
         was, now = plain[name][step:], item[name][:-step]
         assert agreement(now, was) > agreement(item[name], plain[name]) + 0.2, name
+
+
+def test_open_cortical_branches_go_with_all_that_they_feed(case: Case) -> None:
+    whole = tubes(case.patient, case.patient.bolus)
+    nothing = draw_roughness(np.random.default_rng(1), RoughRanges())
+    left = roughen_arteries(whole, replace(nothing, absent=1.0))
+    names = {(b.name, b.side) for b in left.arteries}
+    gone = [b for b in whole.arteries if (b.name, b.side) not in names]
+    assert left.clot.sum() == whole.clot.sum() > 0
+    # Nothing below a trunk is left but what clots block, or what leads to them.
+    assert {"M2", "M3", "M4", "A3", "P3"} == {b.structure for b in gone}
+    parents = [whole.arteries[b.parent] for b in left.arteries if b.parent >= 0]
+    assert names >= {(b.name, b.side) for b in parents}
+    assert all(b.radius[0] < 1.0 or (whole.arteries[b.parent] in gone) for b in gone)
+    half = roughen_arteries(whole, replace(nothing, absent=0.5))
+    assert len(left.arteries) < len(half.arteries) < len(whole.arteries)

@@ -26,7 +26,7 @@ def test_a_scan_that_ends_early_leaves_a_tilted_edge_and_the_rest_as_it_was() ->
         item = dict(whole)
         cut_short(item, np.random.default_rng(seed))
         gone = item["ncct"] == UNSCANNED
-        assert 0 < gone.mean() < 0.25
+        assert 0 < gone.mean() < 0.4
         # Never a gap: what is missing lies beyond one edge.
         steps = np.diff(gone.astype(int), axis=0)
         assert (steps <= 0).all() or (steps >= 0).all()
