@@ -21,17 +21,24 @@ _CLOT_FROM = 0.15
 _OPAQUE = 0.75
 _DIMMED = 0.6
 _BLUR_REACH = 8.0
+_MARGIN = 12.0
 # Head-frame mm: the detector's box, cut below where the skull base would hide what is outlined.
 _ACROSS, _DEPTH, _HEIGHT = (-58.0, 58.0), (-52.0, 64.0), (-42.0, 56.0)
 _AXIAL, _CORONAL = (-8.0, 48.0), (-24.0, 16.0)
 
 
 def artery_map_panels(view: HeadView, overlay: Overlay, width: int) -> list[Panel]:
-    """An axial and a coronal MIP with the artery map outlined and clot coloured, each `width` pixels wide."""
+    """An axial and a coronal MIP with the artery map outlined and clot coloured, each `width` pixels wide.
+
+    The coronal one reaches down to a finding in the neck, and back as far as that lies.
+    """
     drawn = []
+    neck = [mark.position for mark in view.marks if mark.position[2] < _HEIGHT[0]]
+    height = (min([_HEIGHT[0], *(z - _MARGIN for _, _, z in neck)]), _HEIGHT[1])
+    coronal = (_CORONAL[0], max([_CORONAL[1], *(y + _MARGIN for _, y, _ in neck)]))
     planes: tuple[tuple[Plane, Axis, Span, Axis, Span], ...] = (
         ("axial", "z", _AXIAL, "y", _DEPTH),
-        ("coronal", "y", _CORONAL, "z", _HEIGHT),
+        ("coronal", "y", coronal, "z", height),
     )
     for plane, axis, (low, high), vertical, down in planes:
         # Only what is shown is blurred: the whole head would take several times as long.

@@ -39,6 +39,7 @@ _CORONAL_MIP = 30.0
 _CORONAL_MIP_CENTRE = -4.0
 _THIN = 4.0
 _BLUR_REACH = 8.0
+_MARGIN = 20.0
 
 
 def write_key_images(result: StudyResult, view: HeadView, out: Path) -> tuple[str, ...]:
@@ -76,13 +77,18 @@ def write_key_images(result: StudyResult, view: HeadView, out: Path) -> tuple[st
 
 
 def _mip_page(result: StudyResult, view: HeadView, plane: Literal["axial", "coronal"]) -> Image.Image:
-    """One thick-slab MIP of both sides, through the first finding or else through the circle of Willis."""
+    """One thick-slab MIP of both sides, through the likeliest finding or else the circle of Willis."""
     axis: Literal["y", "z"]
     if plane == "axial":
-        axis, standard, thickness, crop = "z", _AXIAL_MIP_CENTRE, _AXIAL_MIP, (_ACROSS, _DEPTH)
+        axis, centre, thickness, down = "z", _AXIAL_MIP_CENTRE, _AXIAL_MIP, _DEPTH
     else:
-        axis, standard, thickness, crop = "y", _CORONAL_MIP_CENTRE, _CORONAL_MIP, (_ACROSS, _HEIGHT)
-    centre = view.marks[0].position["xyz".index(axis)] if view.marks else standard
+        axis, centre, thickness, down = "y", _CORONAL_MIP_CENTRE, _CORONAL_MIP, _HEIGHT
+    across = _ACROSS
+    if view.marks:
+        x, y, z = max(view.marks, key=lambda mark: mark.probability).position
+        centre, low = (z, y) if plane == "axial" else (y, z)
+        across, down = _reaching(across, x), _reaching(down, low)
+    crop = (across, down)
     reach = thickness / 2 + _BLUR_REACH
     slim = without_bulky_bone(view.cut(axis, centre - reach, centre + reach))
     panel = draw_panel(
@@ -108,10 +114,9 @@ def _artery_map_page(result: StudyResult, view: HeadView, overlay: Overlay) -> I
 def finding_page(result: StudyResult, view: HeadView, mark: Mark, number: int) -> Image.Image:
     """Thin slices through one finding: axial above, coronal below, both sides in view."""
     x, y, z = mark.position
-    # The frame follows a finding that lies outside the usual crop, so that the ring is never cut off.
-    depth = (min(_DEPTH[0], y - 20.0), max(46.0, y + 20.0))
-    height = (min(_HEIGHT[0], z - 20.0), max(62.0, z + 20.0))
-    across = (min(-70.0, x - 20.0), max(70.0, x + 20.0))
+    depth = _reaching((_DEPTH[0], 46.0), y)
+    height = _reaching((_HEIGHT[0], 62.0), z)
+    across = _reaching((-70.0, 70.0), x)
     panels = [
         draw_panel(view, "axial", centre=z, thickness=_THIN, width=PAGE_WIDTH, crop=(across, depth)),
         draw_panel(view, "coronal", centre=y, thickness=_THIN, width=PAGE_WIDTH, crop=(across, height)),
@@ -120,6 +125,11 @@ def finding_page(result: StudyResult, view: HeadView, mark: Mark, number: int) -
         ring(panel, mark)
     looks = cause_line(result.findings[number]) if number < len(result.findings) else ""
     return _page(result, panels, [f"Slices through {mark.label}.", *([looks] if looks else [])])
+
+
+def _reaching(span: tuple[float, float], at: float) -> tuple[float, float]:
+    """A span of a picture, mm, that follows a finding outside it, so that the ring is never cut off."""
+    return min(span[0], at - _MARGIN), max(span[1], at + _MARGIN)
 
 
 def head_page(result: StudyResult, view: HeadView) -> Image.Image:

@@ -132,6 +132,23 @@ def test_a_finding_far_from_the_usual_place_still_gets_its_ring(
         assert np.all(np.asarray(page.convert("RGB")) == MARK, axis=2).sum() > 500
 
 
+@pytest.mark.parametrize("likelier", ["ICA-C", "M1"])
+def test_overviews_go_through_the_likeliest_finding(
+    make_view: MakeView, make_result: MakeResult, tmp_path: Path, likelier: str
+) -> None:
+    marks = tuple(
+        Mark(segment, Side.LEFT, 0.9 if segment == likelier else 0.4, position)
+        for segment, position in (
+            (Segment.ICA_CERVICAL, (25.0, 18.0, -70.0)),
+            (Segment.M1, (20.0, -12.0, 17.0)),
+        )
+    )
+    write_key_images(make_result("suspected"), make_view(marks=marks), tmp_path)
+    for name in ("axial_mip.png", "coronal_mip.png"):
+        with Image.open(tmp_path / name) as page:
+            assert np.all(np.asarray(page.convert("RGB")) == MARK, axis=2).sum() > 500
+
+
 def test_status_colours_cover_every_status() -> None:
     from lvo.report.key_images import _BANNER, _TITLE
 
@@ -159,6 +176,14 @@ def test_the_artery_map_lies_on_the_scan(make_view: MakeView) -> None:
         for where, place in ((outline, artery), (red, clot)):
             found = np.argwhere(where).mean(axis=0)[::-1]
             assert np.abs(found - panel.pixel(place)).max() < 2.0 * panel.pixels_per_mm  # one voxel
+
+
+def test_the_artery_map_reaches_down_to_a_finding_in_the_neck(make_view: MakeView) -> None:
+    neck = (25.0, 30.0, -62.0)
+    overlay = overlay_of((30, 10, 20), (28, -10, 10))
+    for marks, shown in (((), False), ((Mark(Segment.ICA_CERVICAL, Side.LEFT, 0.8, neck),), True)):
+        _, coronal = artery_map_panels(make_view(marks=marks), overlay, 540)
+        assert coronal.holds(neck) is shown
 
 
 def test_the_page_with_the_artery_map_comes_with_an_analysis(
