@@ -63,9 +63,9 @@ class ReaderConfig(BaseModel):
     ncct_share: float = 0.7
     cut_short: float = 0.3
     folds: int = 5
-    weight_penalty: float = 1e-2
+    weight_penalty: float = 1e-3
     place_penalty: float = 1e-4
-    specificity: float = 0.91
+    specificity: float = 0.93
     site_specificity: float = 0.98
     equivocal: float = 0.1
 
