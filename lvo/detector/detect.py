@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from lvo.anatomy import SITES, TANDEM_SEGMENTS, Segment, Side
+from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.bundle import Bundle, Metadata, load_bundle
 from lvo.detector.cause import Cause, cause_of
 from lvo.detector.evidence import EVIDENCE_GRID, Evidence, locate, network_input
@@ -171,21 +171,14 @@ def suspicious_sites(answer: Answer, metadata: Metadata) -> tuple[int, ...]:
 
     A study is suspected from the study's own probabilities, of any occlusion or of one for which
     thrombectomy is established. It then has at least one finding, its likeliest site; others are listed
-    from their segment's threshold, if they are not far less likely: what is listed first is read first. A
-    cervical carotid below the likeliest site needs the threshold only: a tandem occlusion changes treatment.
+    from their segment's threshold, if they are not far less likely: what is listed first is read first.
     """
     if margin(answer, metadata) < 0:
         return ()
     first = int(np.argmax(answer.sites))
     least = [metadata.site_thresholds.get(segment, 1.0) for segment, _ in SITES]
-    beside = [0.0 if _may_be_tandem(i, first) else _BESIDE * answer.sites[first] for i in range(len(SITES))]
-    return tuple(i for i, p in enumerate(answer.sites) if i == first or p >= max(least[i], beside[i]))
-
-
-def _may_be_tandem(site: int, first: int) -> bool:
-    """Whether a site is the cervical carotid below an intracranial clot, which then does not stand for it."""
-    segment, side = SITES[first]
-    return segment in TANDEM_SEGMENTS and SITES[site] == (Segment.ICA_CERVICAL, side)
+    beside = _BESIDE * answer.sites[first]
+    return tuple(i for i, p in enumerate(answer.sites) if i == first or p >= max(least[i], beside))
 
 
 def doubt_of(answer: Answer, novelty: float, metadata: Metadata) -> Doubt:

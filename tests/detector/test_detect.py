@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lvo.anatomy import SITES, TANDEM_SEGMENTS, Segment, Side
+from lvo.anatomy import SITES, Segment, Side
 from lvo.detector import Detector, load_detector
 from lvo.detector.bundle import load_bundle, seal
 from lvo.detector.detect import doubt_of, suspicious_sites
@@ -66,7 +66,6 @@ def test_a_suspected_study_has_a_finding_even_if_no_site_stands_out(metadata, st
 def test_further_sites_are_listed_from_their_segments_threshold_most_proximal_first(metadata):
     sites = np.full(len(SITES), 0.53)
     sites[[2, LEFT, 20]] = 0.55, 0.9, 0.7
-    sites[SITES.index((Segment.ICA_CERVICAL, Side.LEFT))] = 0.05  # it would be tandem
     assert suspicious_sites(Answer(sites, 0.8, 0.0), metadata) == (2, LEFT, 20)
     sites[2] = 0.53
     generous = metadata.model_copy(update={"site_thresholds": dict.fromkeys(Segment, 0.1)})
@@ -75,20 +74,6 @@ def test_further_sites_are_listed_from_their_segments_threshold_most_proximal_fi
     strict = {**metadata.site_thresholds, SITES[2][0]: 0.56}
     changed = metadata.model_copy(update={"site_thresholds": strict})
     assert suspicious_sites(Answer(sites, 0.8, 0.0), changed) == (LEFT, 20)
-
-
-@pytest.mark.parametrize("segment", sorted(TANDEM_SEGMENTS))
-def test_a_cervical_carotid_below_the_clot_needs_its_threshold_only(metadata, segment):
-    cervical = SITES.index((Segment.ICA_CERVICAL, Side.LEFT))
-    clot = SITES.index((segment, Side.LEFT))
-    low = metadata.model_copy(update={"site_thresholds": dict.fromkeys(Segment, 0.1)})
-    sites = np.full(len(SITES), 0.05)
-    sites[[cervical, clot]] = 0.1, 0.9
-    assert suspicious_sites(Answer(sites, 0.8, 0.0), low) == (cervical, clot)
-    sites[cervical] = 0.09
-    assert suspicious_sites(Answer(sites, 0.8, 0.0), low) == (clot,)
-    sites[SITES.index((Segment.ICA_CERVICAL, Side.RIGHT))] = 0.5  # the other side's is no tandem of it
-    assert suspicious_sites(Answer(sites, 0.8, 0.0), low) == (clot,)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ pytest.importorskip("monai", reason="training needs monai: install the 'train' e
 from lvo.detector.bundle import load_bundle
 from lvo.detector.detect import load_detector
 from lvo.errors import ConfigInvalid
+from lvo.phantom.config import CaseRanges
 from lvo.phantom.head.atlas import SPM_RUNTIME, atlas_path
 from lvo.training.checkpoint import latest
 from lvo.training.config import read_config
@@ -35,6 +36,12 @@ def test_recipes_fit(name: str) -> None:
         assert before is None or stage.config.start_from == before.out
         assert stage.config.data.first_seed != recipe.reader.patients.first_seed
         assert stage.config.data.pool != recipe.reader.patients.pool
+
+
+@pytest.mark.parametrize("name", ["model-cpu", "model-gpu"])
+def test_released_readers_see_the_segments_as_often_as_the_presets_have_them(name: str) -> None:
+    recipe, _ = read_recipe(CONFIGS / f"{name}.yaml")
+    assert {s.value: share for s, share in recipe.reader.patients.segments.items()} == CaseRanges().sites
 
 
 def test_every_settings_file_belongs_to_a_recipe() -> None:
