@@ -14,6 +14,8 @@ FEATURES = 10
 STRONGEST = slice(5, 10)
 """Columns of those that the reader weighs: probabilities, of the strongest voxels of a site. The others only
 tell whether a study is like those that the reader knows."""
+_BLOCK = 72
+"""Voxels that are searched together; they divide those of the evidence grid."""
 
 
 def site_features(evidence: Evidence) -> npt.NDArray[np.float32]:
@@ -41,12 +43,21 @@ def _spread(sites: FloatArray) -> FloatArray:
     """Probability that each site runs here or in a neighbouring voxel."""
     out = sites
     for axis in (1, 2, 3):
-        padded = np.pad(out, [(0, 0)] + [(1, 1) if a == axis else (0, 0) for a in (1, 2, 3)])
-        first, middle, last = (np.take(padded, range(k, k + sites.shape[axis]), axis) for k in (0, 1, 2))
-        out = np.maximum(np.maximum(first, middle), last)
+        wider = out.copy()
+        first, last = (np.moveaxis(a, axis, 0)[:-1] for a in (wider, out))
+        later, earlier = (np.moveaxis(a, axis, 0)[1:] for a in (wider, out))
+        np.maximum(first, earlier, out=first)
+        np.maximum(later, last, out=later)
+        out = wider
     return out
 
 
 def _strongest(values: FloatArray, n: int) -> FloatArray:
-    """Mean of the n largest values of each row."""
-    return np.asarray(np.partition(values, -n, axis=1)[:, -n:].mean(axis=1))
+    """Mean of the n largest values of each row.
+
+    They lie in the n blocks with the largest maxima: looking there alone takes a tenth of the time.
+    """
+    blocks = values.reshape(len(values), -1, _BLOCK)
+    best = np.argpartition(blocks.max(axis=2), -n, axis=1)[:, -n:]
+    chosen = np.take_along_axis(blocks, best[..., None], axis=1).reshape(len(values), -1)
+    return np.asarray(np.partition(chosen, -n, axis=1)[:, -n:].mean(axis=1))

@@ -111,8 +111,11 @@ class SiteReader(nn.Module):
         self.code = torch.from_numpy(SEGMENT_CODE).double()
 
     def penalty(self) -> torch.Tensor:
-        """Sum of the squares of all weights and biases."""
-        return (self.logarithm.exp() ** 2).sum() + (self.bias**2).sum()
+        """Sum of the squares of all weights and biases, and of the logarithms of the slopes.
+
+        Were slopes free, weights would shrink to nothing and slopes grow without end.
+        """
+        return (self.logarithm.exp() ** 2).sum() + (self.bias**2).sum() + (self.slope**2).sum()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (n, sites + STUDY_ANSWERS) from standardised log odds (n, sites, strongest)."""
