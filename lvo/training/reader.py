@@ -50,8 +50,8 @@ class ReaderConfig(BaseModel):
     ncct_share : share of patients read with their NCCT.
     cut_short : share of patients whose scan ends inside the box (`lvo.training.views.cut_short`).
     folds : every patient's calibration logit comes from a reader that did not see that patient.
-    weight_penalty : on the sum of the squares of all weights and biases, for whether an artery is occluded.
-    place_penalty : the same, for which one.
+    weight_penalty : of whether an artery is occluded, on `SiteReader.penalty`.
+    place_penalty : of which one it is, on the sum of the squares of all weights and biases.
     specificity : of the study's thresholds together, on the patent patients of the pool.
     site_specificity : of the threshold from which a further site of a segment is listed.
     equivocal : share of the pool's patients whose answers are called equivocal.
@@ -63,7 +63,7 @@ class ReaderConfig(BaseModel):
     ncct_share: float = 0.7
     cut_short: float = 0.3
     folds: int = 5
-    weight_penalty: float = 1e-3
+    weight_penalty: float = 1e-2
     place_penalty: float = 1e-4
     specificity: float = 0.93
     site_specificity: float = 0.98
@@ -98,28 +98,37 @@ class SiteReader(nn.Module):
 
     The logarithms of the weights are trained, so that none is ever negative. Free ones learn what goes
     together in phantoms, and talk themselves out of a plain clot where, in other anatomy, something else is
-    unusual.
+    unusual. Segments share their weights, but for what their own patients say against it (partial pooling):
+    with weights of their own alone, those that are seldom occluded were hardly believed.
     """
 
     def __init__(self) -> None:
         super().__init__()
         segments, columns = SEGMENT_CODE.shape[1], STRONGEST.stop - STRONGEST.start
-        self.logarithm = nn.Parameter(torch.full((segments, columns), -1.0, dtype=torch.float64))
-        self.bias = nn.Parameter(torch.zeros(segments, dtype=torch.float64))
+        self.shared = nn.Parameter(torch.full((columns,), -1.0, dtype=torch.float64))
+        self.own = nn.Parameter(torch.zeros(segments, columns, dtype=torch.float64))
+        self.shared_bias = nn.Parameter(torch.tensor(_RARE_LOGIT, dtype=torch.float64))
+        self.own_bias = nn.Parameter(torch.zeros(segments, dtype=torch.float64))
         self.slope = nn.Parameter(torch.zeros(STUDY_ANSWERS, dtype=torch.float64))
         self.offset = nn.Parameter(torch.zeros(STUDY_ANSWERS, dtype=torch.float64))
         self.code = torch.from_numpy(SEGMENT_CODE).double()
 
     def penalty(self) -> torch.Tensor:
-        """Sum of the squares of all weights and biases, and of the logarithms of the slopes.
+        """Squares of the shared weights, of what segments differ by, and of the slopes' logarithms.
 
-        Were slopes free, weights would shrink to nothing and slopes grow without end.
+        Were the slopes free, weights would shrink to nothing and slopes grow without end.
         """
-        return (self.logarithm.exp() ** 2).sum() + (self.bias**2).sum() + (self.slope**2).sum()
+        own = (self.own**2).sum() + (self.own_bias**2).sum()
+        return (self.shared.exp() ** 2).sum() + own + (self.slope**2).sum()
+
+    def weights(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of every segment: weights (segments, strongest) and bias (segments,)."""
+        return (self.shared + self.own).exp(), self.shared_bias + self.own_bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (n, sites + STUDY_ANSWERS) from standardised log odds (n, sites, strongest)."""
-        sites = (x * (self.code @ self.logarithm.exp())).sum(-1) + self.code @ self.bias + _RARE_LOGIT
+        weight, bias = self.weights()
+        sites = (x * (self.code @ weight)).sum(-1) + self.code @ bias
         some = (sites, sites[:, torch.from_numpy(IS_THROMBECTOMY)])
         together = torch.stack([(SHARPNESS * part).logsumexp(1) / SHARPNESS for part in some], dim=1)
         return torch.cat([sites, self.slope.exp() * together + self.offset], dim=1)
@@ -131,7 +140,7 @@ class SiteReader(nn.Module):
         ----------
         mean, spread : (strongest,) with which the log odds were standardised.
         """
-        weight, bias = _unstandardised(self.logarithm.exp(), self.bias + _RARE_LOGIT, mean, spread)
+        weight, bias = _unstandardised(*self.weights(), mean, spread)
         return {"weight": weight, "bias": bias, "pool": _plain(torch.stack([self.slope.exp(), self.offset]))}
 
 
