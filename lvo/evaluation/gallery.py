@@ -109,9 +109,9 @@ def caption(failure: Failure) -> tuple[str, ...]:
         f"Truth: {'; '.join(truth) or 'patent'}",
         f"Answer: {case.result.status.value}, any {case.probability:.4f}; likeliest {likeliest}"
         + (f"; looks like {', '.join(causes)}" if causes else ""),
-        f"Drawn: {', '.join(strata) or '–'}. Ordered: {', '.join(ordered) or '–'}",
-        f"Variants: {case.about.get('variants', '–')}",
-        f"Mimics: {case.about.get('mimics', '–')}",
+        f"Drawn: {', '.join(strata) or 'unknown'}. Ordered: {', '.join(ordered) or 'nothing'}",
+        f"Variants: {case.about.get('variants', 'unknown')}",
+        f"Mimics: {case.about.get('mimics', 'unknown')}",
     )
 
 

@@ -9,7 +9,7 @@ pytest.importorskip("monai", reason="training needs monai: install the 'train' e
 
 from lvo.anatomy import SITES
 from lvo.detector.features import FEATURES, STRONGEST
-from lvo.detector.reader import STUDY_ANSWERS, reader_from
+from lvo.detector.reader import SEGMENT_CODE, STUDY_ANSWERS, reader_from
 from lvo.training.boxed import DataConfig
 from lvo.training.reader import ReaderConfig, Readings, fit_platt, fit_reader, study_truth, train_reader
 
@@ -43,6 +43,17 @@ def test_no_answer_falls_when_there_is_more_to_be_seen_and_the_truth_is_learnt()
         more = known.features[patient].copy()
         more[site, int(rng.integers(STRONGEST.start, STRONGEST.stop))] += 0.3
         assert (reader.logits(more)[-STUDY_ANSWERS:] >= study_logits[patient] - 1e-5).all()
+
+
+def test_a_segment_that_is_seldom_occluded_is_believed_as_the_others_are() -> None:
+    known = readings(0)
+    segment = SEGMENT_CODE.argmax(axis=1)
+    often = segment[known.sites[:80].argmax(axis=1)] < 6
+    rare = np.flatnonzero(~often)[:3]
+    kept = np.r_[np.flatnonzero(often), rare, np.arange(80, 160)]
+    reader = reader_from(train_reader(known.part(np.isin(np.arange(160), kept)), CONFIG))
+    clot = reader.weight[:, 0]
+    assert clot[6:].min() > 0.5 * clot[:6].max()
 
 
 def test_what_is_not_known_or_weighs_nothing_trains_nothing() -> None:
