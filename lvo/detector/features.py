@@ -44,7 +44,7 @@ def _spread(sites: FloatArray) -> FloatArray:
     out = sites
     for axis in (1, 2, 3):
         wider = out.copy()
-        # np.maximum keeps what is no number, which must reach the answer to be refused there.
+        # scipy's maximum_filter loses what is no number; that must reach the answer, to be refused there.
         to, of = np.moveaxis(wider, axis, 0), np.moveaxis(out, axis, 0)
         np.maximum(to[:-1], of[1:], out=to[:-1])
         np.maximum(to[1:], of[:-1], out=to[1:])

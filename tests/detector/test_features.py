@@ -42,7 +42,10 @@ def test_what_is_said_beside_a_site_counts_for_its_neighbouring_voxels_only(quie
         assert not np.delete(features[:, STRONGEST], SITE, axis=0).any()
 
 
-@pytest.mark.parametrize(("map_name", "columns"), [("clot", [0, 1]), ("missing", [2]), ("cutoff", [3, 4])])
+@pytest.mark.parametrize(
+    ("map_name", "columns"),
+    [("clot", [0, 1]), ("missing", [2]), ("cutoff", [3, 4]), ("vessel", [0, 1, 2, 3, 4])],
+)
 def test_a_voxel_that_is_no_number_is_not_lost(quiet: Evidence, map_name: str, columns: list[int]) -> None:
-    getattr(quiet, map_name)[3, 4, 5] = np.nan
+    getattr(quiet, map_name)[..., 3, 4, 5] = np.nan
     assert np.isnan(site_features(quiet)[SITE, STRONGEST][columns]).all()
