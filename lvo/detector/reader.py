@@ -3,7 +3,7 @@
 Whether an artery is occluded: the log odds of the strongest clot, missing lumen and cut-off on every site
 are weighed with weights of its segment that are never negative, and the study follows the site that says
 most. So little is learnt here on purpose: perceptrons that looked at all sites together were worse on real
-anatomy, and on phantoms (`docs/training.md`). Which one it is: a site's neighbours along the stream are
+anatomy, and on phantoms (`docs/experiments.md`). Which one it is: a site's neighbours along the stream are
 weighed too, with any sign, because missing lumen beyond a clot is explained by it.
 """
 
