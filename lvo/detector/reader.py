@@ -1,10 +1,11 @@
 """The second stage: from the features of all sites to a calibrated probability for each, and for the study.
 
 Whether an artery is occluded: the log odds of the strongest clot, missing lumen and cut-off on every site
-are weighed with weights of its segment that are never negative, and the study follows the site that says
-most. So little is learnt here on purpose: perceptrons that looked at all sites together were worse on real
-anatomy, and on phantoms (`docs/experiments.md`). Which one it is: a site's neighbours along the stream are
-weighed too, with any sign, because missing lumen beyond a clot is explained by it.
+are weighed with weights of its segment that are never negative, less a share of the same on the other side,
+and the study follows the site that says most. So little is learnt here on purpose: perceptrons that looked
+at all sites together were worse on real anatomy, and on phantoms (`docs/experiments.md`). Which one it is: a
+site's neighbours along the stream are weighed too, with any sign, because missing lumen beyond a clot is
+explained by it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from scipy.special import logsumexp
 
 from lvo.anatomy import SITES, THROMBECTOMY_SEGMENTS, Segment, Side
 from lvo.detector.bundle import Calibration, Metadata
+from lvo.detector.evidence import MIRROR
 from lvo.detector.features import FEATURES, STRONGEST
 from lvo.errors import BundleInvalid
 
@@ -64,7 +66,9 @@ def _both(segment: Segment, side: Side) -> tuple[int, int]:
 
 NEIGHBOURS = np.array([[_both(near, side) for near in _NEIGHBOURS[seg]] for seg, side in SITES])
 """Sites that each site is read beside, (sites, 3, 2): the larger of each pair counts."""
-TENSORS = ("mean", "spread", "weight", "bias", "pool", "place", "place_bias")
+PAIRED = np.array([float(side is not Side.MIDLINE) for _, side in SITES])[:, None]
+"""1 for sites that have a twin on the other side, (sites, 1)."""
+TENSORS = ("mean", "spread", "twin", "weight", "bias", "pool", "place", "place_bias")
 """What ``reader.safetensors`` holds, named as the attributes of `Reader`."""
 
 
@@ -75,6 +79,7 @@ class Reader:
     Attributes
     ----------
     mean, spread : (sites, FEATURES) of the patients it was trained on, for novelty.
+    twin : (1,) share of what is seen on its twin that a site is believed less for, see `against_twin`.
     weight : (segments, n) of the log odds of the `STRONGEST` n features; never negative.
     bias : (segments,)
     pool : (2, STUDY_ANSWERS), slope and offset with which these sums, together, become the study's logits.
@@ -84,6 +89,7 @@ class Reader:
 
     mean: F32
     spread: F32
+    twin: F32
     weight: F32
     bias: F32
     pool: F32
@@ -92,7 +98,7 @@ class Reader:
 
     def logits(self, features: F32) -> F32:
         """Uncalibrated logits, float32 (sites + STUDY_ANSWERS,): every site, then the study's."""
-        evidence = log_odds(features[:, STRONGEST])
+        evidence = against_twin(log_odds(features[:, STRONGEST]), self.twin)
         sums = ((SEGMENT_CODE @ self.weight) * evidence).sum(axis=1) + SEGMENT_CODE @ self.bias
         together = [logsumexp(SHARPNESS * some) / SHARPNESS for some in (sums, sums[IS_THROMBECTOMY])]
         sites = ((SEGMENT_CODE @ self.place) * beside(evidence)).sum(axis=1) + SEGMENT_CODE @ self.place_bias
@@ -102,6 +108,14 @@ class Reader:
         """How unlike the patients it was trained on: mean squared deviation of the features; 1 is usual."""
         standard = (features.astype(np.float64) - self.mean) / self.spread
         return float(np.minimum(standard**2, CLIP**2).mean())
+
+
+def against_twin(evidence: F64, share: F32) -> F64:
+    """Evidence of every site, less a share of its twin's; (..., sites, n). A midline site has no twin.
+
+    What is odd on both sides alike is more often this head's anatomy, or bone, than two occlusions.
+    """
+    return np.asarray(evidence - share * PAIRED * evidence[..., MIRROR, :])
 
 
 def beside(evidence: F64) -> F64:

@@ -27,10 +27,11 @@ from lvo.detector.detect import Detector, load_detector
 from lvo.detector.reader import calibrated, reader_from
 from lvo.errors import TruthInvalid
 from lvo.imaging.head_frame import HeadFramer
+from lvo.training.calibration import fit_platt
 from lvo.training.loop import train
 from lvo.training.losses import validation_metrics
 from lvo.training.pictures import pictures
-from lvo.training.reader import fit_platt, out_of_fold, read_pool, study_truth
+from lvo.training.reader import out_of_fold, read_pool, study_truth
 from lvo.training.release import export_network, unread, write_metadata
 from lvo.training.run import RunConfig, starting_network
 from lvo.training.site_boxes import read_box

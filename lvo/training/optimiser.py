@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -53,3 +54,16 @@ class RunningAverage:
                 average.lerp_(present, 1 - decay)
             else:
                 average.copy_(present)
+
+
+def minimise(parameters: list[nn.Parameter], loss: Callable[[], torch.Tensor], steps: int) -> None:
+    """Bring a smooth loss of a few parameters to its minimum (L-BFGS), always the same way."""
+    optimiser = torch.optim.LBFGS(parameters, max_iter=steps, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    optimiser.step(closure)

@@ -1,8 +1,7 @@
-"""Training the second stage on what the network says of patients it has not seen, and calibrating it."""
+"""Training the second stage on what the network says of patients it has not seen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from lvo.anatomy import SITES
-from lvo.detector.bundle import Calibration
 from lvo.detector.detect import Detector
 from lvo.detector.evidence import MIRROR
 from lvo.detector.features import STRONGEST, site_features
@@ -22,6 +20,7 @@ from lvo.detector.reader import (
     SEGMENT_CODE,
     SHARPNESS,
     STUDY_ANSWERS,
+    against_twin,
     beside,
     log_odds,
     reader_from,
@@ -29,14 +28,13 @@ from lvo.detector.reader import (
 from lvo.errors import PathNotFound
 from lvo.training.boxed import DataConfig
 from lvo.training.data import pool_of, read_patient
+from lvo.training.optimiser import minimise
 from lvo.training.views import cut_short
 
 F32 = npt.NDArray[np.float32]
 _STUDY_WEIGHT = 4.0
 _OWN_SHARE = 0.75
 """Of what a site's own evidence says in which site it is; the rest is what is said beside its neighbours."""
-_LEAST_SLOPE = 1e-3
-"""Of a calibration: a logit never speaks against what it stands for."""
 _RARE_LOGIT = -3.0
 """Where the sites' logits start: few are occluded."""
 
@@ -51,6 +49,7 @@ class ReaderConfig(BaseModel):
     cut_short : share of patients whose scan ends inside the box (`lvo.training.views.cut_short`).
     folds : every patient's calibration logit comes from a reader that did not see that patient.
     weight_penalty : of whether an artery is occluded, on `SiteReader.penalty`.
+    twin : share of the evidence on a site's twin that is taken off its own.
     place_penalty : of which one it is, on the sum of the squares of all weights and biases.
     specificity : of the study's thresholds together, on the patent patients of the pool.
     site_specificity : of the threshold from which a further site of a segment is listed.
@@ -63,7 +62,8 @@ class ReaderConfig(BaseModel):
     ncct_share: float = 0.7
     cut_short: float = 0.3
     folds: int = 5
-    weight_penalty: float = 1e-2
+    weight_penalty: float = 3e-3
+    twin: float = 0.4
     place_penalty: float = 1e-4
     specificity: float = 0.93
     site_specificity: float = 0.98
@@ -94,7 +94,7 @@ def study_truth(sites: F32) -> F32:
 
 
 class SiteReader(nn.Module):
-    """The study's answers, to be trained; more evidence never makes an occlusion less likely.
+    """The study's answers, to be trained; more evidence on a site never makes its occlusion less likely.
 
     The logarithms of the weights are trained, so that none is ever negative. Free ones learn what goes
     together in phantoms, and talk themselves out of a plain clot where, in other anatomy, something else is
@@ -114,12 +114,13 @@ class SiteReader(nn.Module):
         self.code = torch.from_numpy(SEGMENT_CODE).double()
 
     def penalty(self) -> torch.Tensor:
-        """Squares of the shared weights, of what segments differ by, and of the slopes' logarithms.
+        """Squares of all weights and biases, of what segments differ by, and of the slopes' logarithms.
 
         Were the slopes free, weights would shrink to nothing and slopes grow without end.
         """
-        own = (self.own**2).sum() + (self.own_bias**2).sum()
-        return (self.shared.exp() ** 2).sum() + own + (self.slope**2).sum()
+        weight, bias = self.weights()
+        small = (weight**2).sum() + ((bias - _RARE_LOGIT) ** 2).sum()
+        return small + (self.own**2).sum() + (self.slope**2).sum()
 
     def weights(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Of every segment: weights (segments, strongest) and bias (segments,)."""
@@ -232,13 +233,14 @@ def fit_reader(
     truth : (n, sites + STUDY_ANSWERS), 1 or 0; what is -1 is not known and trains nothing.
     share : (n,) how much each patient weighs, relative to the others.
     """
-    odds = log_odds(features[:, :, STRONGEST])
+    twin = np.array([config.twin], np.float32)
+    odds = against_twin(log_odds(features[:, :, STRONGEST]), twin)
     y = torch.from_numpy(truth.astype(np.float64))
     weight = (y >= 0) * torch.from_numpy(share / share.mean())[:, None]
     weight[:, -STUDY_ANSWERS:] *= _STUDY_WEIGHT
     y = y.clamp(min=0)
     both = np.concatenate([features, features[:, MIRROR]])
-    kept = {"mean": both.mean(axis=0), "spread": both.std(axis=0) + 1e-3}
+    kept = {"mean": both.mean(axis=0), "spread": both.std(axis=0) + 1e-3, "twin": twin}
     tensors: dict[str, F32] = {name: value.astype(np.float32) for name, value in kept.items()}
     sites = len(SITES)
     for net, evidence, columns, penalty in (
@@ -269,34 +271,4 @@ def _fit(
         told = nn.functional.binary_cross_entropy_with_logits(net(x), y, weight=weight)
         return told + penalty * net.penalty()
 
-    _minimise(list(net.parameters()), loss, 150)
-
-
-def _minimise(parameters: list[nn.Parameter], loss: Callable[[], torch.Tensor], steps: int) -> None:
-    optimiser = torch.optim.LBFGS(parameters, max_iter=steps, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimiser.zero_grad()
-        value = loss()
-        value.backward()
-        return value
-
-    optimiser.step(closure)
-
-
-def fit_platt(logits: npt.NDArray[np.floating], truth: npt.NDArray[np.floating]) -> Calibration:
-    """Slope and offset by maximum likelihood (Platt 1999, with his smoothed targets against overfitting)."""
-    positive, negative = truth.sum(), len(truth) - truth.sum()
-    soft = np.where(truth > 0, (positive + 1) / (positive + 2), 1 / (negative + 2))
-    x, t = torch.from_numpy(np.asarray(logits, np.float64)), torch.from_numpy(soft)
-    theta = nn.Parameter(torch.tensor([1.0, 0.0], dtype=torch.float64))
-    _minimise(
-        [theta],
-        lambda: nn.functional.binary_cross_entropy_with_logits(theta[0] * x + theta[1], t),
-        200,
-    )
-    slope, offset = (float(v) for v in theta.detach())
-    if slope < _LEAST_SLOPE:  # nothing is known of these but how many there are
-        rate = float(t.mean())
-        slope, offset = _LEAST_SLOPE, float(np.log(rate / (1 - rate))) - _LEAST_SLOPE * float(x.mean())
-    return Calibration(slope=slope, offset=offset)
+    minimise(list(net.parameters()), loss, 150)

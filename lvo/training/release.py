@@ -24,9 +24,10 @@ from lvo.detector.reader import TENSORS, Answer, Reader, calibrated, reader_from
 from lvo.detector.torch_network import make_network
 from lvo.imaging.resample import HEAD_BOX
 from lvo.study import INTENDED_USE
+from lvo.training.calibration import fit_platt
 from lvo.training.checkpoint import weights_of
 from lvo.training.data import pool_of
-from lvo.training.reader import ReaderConfig, Readings, fit_platt, out_of_fold, study_truth, train_reader
+from lvo.training.reader import ReaderConfig, Readings, out_of_fold, study_truth, train_reader
 
 NAME = "lao-cta"
 INPUT_FORMAT = (

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from lvo.anatomy import SITES, Segment
 from lvo.detector.bundle import Calibration, Metadata
 from lvo.detector.reader import STUDY_ANSWERS, Reader, calibrated, reader_from
-from lvo.training.reader import ReaderConfig, Readings, fit_platt, fit_reader, study_truth
+from lvo.training.calibration import fit_platt
+from lvo.training.reader import ReaderConfig, Readings, fit_reader, study_truth
 from lvo.training.release import with_thresholds
 from lvo.training.site_data import SiteReadings
 

@@ -70,6 +70,7 @@ def reader_tensors() -> dict[str, np.ndarray]:
     sizes = {
         "mean": (len(SITES), FEATURES),
         "spread": (len(SITES), FEATURES),
+        "twin": (1,),
         "weight": (len(Segment), columns),
         "bias": (len(Segment),),
         "pool": (2, STUDY_ANSWERS),

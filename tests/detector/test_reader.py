@@ -55,6 +55,27 @@ def test_the_study_follows_the_site_that_says_most(tmp_path, empty_reader):
         assert logits[-1] == pytest.approx(thrombectomy, abs=0.01), segment
 
 
+def test_what_is_seen_on_both_sides_is_believed_less_on_each_and_the_basilar_artery_as_before(
+    tmp_path, empty_reader
+):
+    tensors = empty_reader()
+    tensors["weight"][:, 0] = tensors["pool"][0] = 1
+    answers = {}
+    for share in (0, 0.4):
+        tensors["twin"][:] = share
+        save_file(tensors, tmp_path / "reader.safetensors")
+        reader = load_reader(tmp_path / "reader.safetensors")
+        for seen in (["left"], ["left", "right"], ["midline"]):
+            features = np.full((len(SITES), FEATURES), 0.05, np.float32)
+            for segment in (Segment.M2, Segment.BASILAR):
+                for side in (s for s in seen if (segment, Side(s)) in SITES):
+                    features[SITES.index((segment, Side(side))), STRONGEST.start] = 0.9
+            answers[share, len(seen), seen[0]] = reader.logits(features)[-STUDY_ANSWERS]
+    assert answers[0, 2, "left"] == pytest.approx(answers[0, 1, "left"], abs=0.15)
+    assert answers[0.4, 2, "left"] < answers[0.4, 1, "left"] - 1
+    assert answers[0.4, 1, "midline"] == pytest.approx(answers[0, 1, "midline"], abs=0.01)
+
+
 @pytest.mark.parametrize("fault", ["missing", "no safetensors", "empty", "a tensor short", "one site", "nan"])
 def test_a_reader_that_cannot_be_used_is_a_bad_bundle(tmp_path, tensors, fault):
     path = tmp_path / "reader.safetensors"
@@ -92,13 +113,14 @@ def test_a_mirrored_patient_has_the_mirrored_answer(tmp_path, tensors):
 def test_what_is_trained_is_what_is_read(tmp_path):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip("monai", reason="monai is not installed")
-    from lvo.detector.reader import beside, log_odds
+    from lvo.detector.reader import against_twin, beside, log_odds
     from lvo.training.reader import PlaceReader, SiteReader
 
     torch.manual_seed(0)
     x, shape = features(), (len(SITES), FEATURES)
     own = {"mean": np.zeros(shape, np.float32), "spread": np.ones(shape, np.float32)}
-    odds, trained = log_odds(x[:, STRONGEST]), []
+    own["twin"] = np.array([0.3], np.float32)
+    odds, trained = against_twin(log_odds(x[:, STRONGEST]), own["twin"]), []
     for net, evidence in ((PlaceReader(), beside(odds)), (SiteReader(), odds)):
         for parameter in net.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
