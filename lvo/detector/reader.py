@@ -98,8 +98,9 @@ class Reader:
 
     def logits(self, features: F32) -> F32:
         """Uncalibrated logits, float32 (sites + STUDY_ANSWERS,): every site, then the study's."""
-        evidence = against_twin(log_odds(features[:, STRONGEST]), self.twin)
-        sums = ((SEGMENT_CODE @ self.weight) * evidence).sum(axis=1) + SEGMENT_CODE @ self.bias
+        evidence = log_odds(features[:, STRONGEST])
+        one_sided = against_twin(evidence, self.twin)
+        sums = ((SEGMENT_CODE @ self.weight) * one_sided).sum(axis=1) + SEGMENT_CODE @ self.bias
         together = [logsumexp(SHARPNESS * some) / SHARPNESS for some in (sums, sums[IS_THROMBECTOMY])]
         sites = ((SEGMENT_CODE @ self.place) * beside(evidence)).sum(axis=1) + SEGMENT_CODE @ self.place_bias
         return np.concatenate([sites, self.pool[0] * together + self.pool[1]]).astype(np.float32)

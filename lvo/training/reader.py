@@ -63,7 +63,7 @@ class ReaderConfig(BaseModel):
     cut_short: float = 0.3
     folds: int = 5
     weight_penalty: float = 3e-3
-    twin: float = 0.4
+    twin: float = 0.2
     place_penalty: float = 1e-4
     specificity: float = 0.93
     site_specificity: float = 0.98
@@ -234,7 +234,7 @@ def fit_reader(
     share : (n,) how much each patient weighs, relative to the others.
     """
     twin = np.array([config.twin], np.float32)
-    odds = against_twin(log_odds(features[:, :, STRONGEST]), twin)
+    odds = log_odds(features[:, :, STRONGEST])
     y = torch.from_numpy(truth.astype(np.float64))
     weight = (y >= 0) * torch.from_numpy(share / share.mean())[:, None]
     weight[:, -STUDY_ANSWERS:] *= _STUDY_WEIGHT
@@ -244,7 +244,7 @@ def fit_reader(
     tensors: dict[str, F32] = {name: value.astype(np.float32) for name, value in kept.items()}
     sites = len(SITES)
     for net, evidence, columns, penalty in (
-        (SiteReader(), odds, slice(None), config.weight_penalty),
+        (SiteReader(), against_twin(odds, twin), slice(None), config.weight_penalty),
         (PlaceReader(), beside(odds), slice(sites), config.place_penalty),
     ):
         x = torch.from_numpy(evidence)

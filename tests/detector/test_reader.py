@@ -120,8 +120,8 @@ def test_what_is_trained_is_what_is_read(tmp_path):
     x, shape = features(), (len(SITES), FEATURES)
     own = {"mean": np.zeros(shape, np.float32), "spread": np.ones(shape, np.float32)}
     own["twin"] = np.array([0.3], np.float32)
-    odds, trained = against_twin(log_odds(x[:, STRONGEST]), own["twin"]), []
-    for net, evidence in ((PlaceReader(), beside(odds)), (SiteReader(), odds)):
+    odds, trained = log_odds(x[:, STRONGEST]), []
+    for net, evidence in ((PlaceReader(), beside(odds)), (SiteReader(), against_twin(odds, own["twin"]))):
         for parameter in net.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
         mean, spread = (torch.rand(evidence.shape[-1]).double() + 0.5 for _ in range(2))
