@@ -142,7 +142,9 @@ def load_reader(path: Path) -> Reader:
     try:
         reader = reader_from(load_file(path))
         answer = reader.logits(np.zeros((len(SITES), FEATURES), np.float32))
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
+    except KeyError as error:
+        raise BundleInvalid(f"({path.name} has no tensor {error}: another version made it)") from error
+    except (OSError, ValueError, SafetensorError) as error:
         raise BundleInvalid(f"({path.name} cannot be read: {type(error).__name__})") from error
     if answer.shape != (len(SITES) + STUDY_ANSWERS,) or not np.isfinite(answer).all():
         raise BundleInvalid(f"({path.name} does not read {len(SITES)} sites)")
