@@ -86,6 +86,7 @@ def base_bundle(folder: Path) -> Path:
         tensors |= net.tensors(torch.zeros(columns), torch.ones(columns))
     shape = (len(SITES), FEATURES)
     tensors |= {"mean": np.zeros(shape, np.float32), "spread": np.ones(shape, np.float32)}
+    tensors["twin"] = np.zeros(1, np.float32)
     save_file(tensors, folder / "models/reader.safetensors")
     seal(folder)
     return folder
