@@ -116,7 +116,8 @@ class SiteReader(nn.Module):
     def penalty(self) -> torch.Tensor:
         """Squares of all weights and biases, of what segments differ by, and of the slopes' logarithms.
 
-        Were the slopes free, weights would shrink to nothing and slopes grow without end.
+        Were the slopes free, weights would shrink to nothing and slopes grow without end. To penalise what
+        segments differ by is not enough: the rare ones were as loud as the others (`docs/experiments.md`).
         """
         weight, bias = self.weights()
         small = (weight**2).sum() + ((bias - _RARE_LOGIT) ** 2).sum()
