@@ -66,8 +66,8 @@ def _both(segment: Segment, side: Side) -> tuple[int, int]:
 
 NEIGHBOURS = np.array([[_both(near, side) for near in _NEIGHBOURS[seg]] for seg, side in SITES])
 """Sites that each site is read beside, (sites, 3, 2): the larger of each pair counts."""
-PAIRED = np.array([float(side is not Side.MIDLINE) for _, side in SITES])[:, None]
-"""1 for sites that have a twin on the other side, (sites, 1)."""
+PAIRED = (np.arange(len(SITES)) != MIRROR)[:, None]
+"""Sites that have a twin on the other side, (sites, 1)."""
 TENSORS = ("mean", "spread", "twin", "weight", "bias", "pool", "place", "place_bias")
 """What ``reader.safetensors`` holds, named as the attributes of `Reader`."""
 
@@ -143,7 +143,7 @@ def load_reader(path: Path) -> Reader:
         reader = reader_from(load_file(path))
         answer = reader.logits(np.zeros((len(SITES), FEATURES), np.float32))
     except KeyError as error:
-        raise BundleInvalid(f"({path.name} has no tensor {error}: another version made it)") from error
+        raise BundleInvalid(f"({path.name}, damaged or of another version, has no {error})") from error
     except (OSError, ValueError, SafetensorError) as error:
         raise BundleInvalid(f"({path.name} cannot be read: {type(error).__name__})") from error
     if answer.shape != (len(SITES) + STUDY_ANSWERS,) or not np.isfinite(answer).all():

@@ -57,7 +57,7 @@ class RunningAverage:
 
 
 def minimise(parameters: list[nn.Parameter], loss: Callable[[], torch.Tensor], steps: int) -> None:
-    """Bring a smooth loss of a few parameters to its minimum (L-BFGS), always the same way."""
+    """Bring a smooth loss of a few parameters to its minimum (L-BFGS; no chance in it)."""
     optimiser = torch.optim.LBFGS(parameters, max_iter=steps, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:

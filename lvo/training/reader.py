@@ -256,7 +256,10 @@ def fit_reader(
 
 
 def _steadied(tensors: dict[str, F32]) -> dict[str, F32]:
-    """Which site it is by both answers: where anatomy is strange, free weights alone name the wrong side."""
+    """Which site it is by both answers: where anatomy is strange, free weights alone name the wrong side.
+
+    The twin is left out here, which the bias does not know: the calibration of each segment puts that right.
+    """
     own = np.zeros_like(tensors["place"])
     own[:, : tensors["weight"].shape[1]] = tensors["weight"]
     return {

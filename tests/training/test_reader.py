@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("monai", reason="training needs monai: install the 'train' extra")
 
 from lvo.anatomy import SITES
+from lvo.detector.evidence import MIRROR
 from lvo.detector.features import FEATURES, STRONGEST
 from lvo.detector.reader import SEGMENT_CODE, STUDY_ANSWERS, reader_from
 from lvo.training.boxed import DataConfig
@@ -46,6 +47,19 @@ def test_the_truth_is_learnt_and_but_for_its_twin_nothing_that_is_seen_lowers_an
         more = known.features[patient].copy()
         more[site, int(rng.integers(STRONGEST.start, STRONGEST.stop))] += 0.3
         assert (alone.logits(more)[-STUDY_ANSWERS:] >= before[-STUDY_ANSWERS:] - 1e-5).all()
+
+
+def test_what_is_odd_on_both_sides_alike_is_told_from_an_occlusion() -> None:
+    known = readings(0)
+    odd = np.random.default_rng(1).normal(0, 1.5, known.features.shape)
+    logits = odd + odd[:, MIRROR] - 3 + 3 * known.sites[..., None]
+    known = replace(known, features=(1 / (1 + np.exp(-logits))).astype(np.float32))
+    found = {}
+    for share in (0.0, 0.6):
+        reader = reader_from(train_reader(known, CONFIG.model_copy(update={"twin": share})))
+        study = np.array([reader.logits(f)[-STUDY_ANSWERS] for f in known.features])
+        found[share] = (study[:80, None] > study[None, 80:]).mean()
+    assert found[0.6] > found[0.0] + 0.02
 
 
 def test_a_segment_that_is_seldom_occluded_is_believed_as_the_others_are() -> None:
