@@ -28,6 +28,7 @@ from lvo.phantom.vessels.labels import COARSE, SITE_INDEX, VEIN
 from lvo.training.box_head import BoxHead, develop_in_box, draw_box_head
 from lvo.training.box_place import PoseError, box_lattice, coarser, pose_error, unscanned
 from lvo.training.roughen import Roughness, RoughRanges, draw_roughness, roughen_arteries, roughen_tissue
+from lvo.training.warp import WarpRanges
 
 LABEL_STEP = 2
 """Box voxels per label voxel along each axis."""
@@ -73,6 +74,7 @@ class DataConfig(BaseModel):
     validation : patients, those of the first seeds, that are never trained on.
     ncct_dropped : share of training views without the NCCT.
     moved : label voxels that a training view is moved by at most along each axis, its borders repeated.
+    warped : how far training views are bent.
     cut_short : share of training views in which the scan ends inside the box, at its bottom or top.
     crop : part of the box that a training view shows, (z, y) in label voxels, at its full width; None is all
         of it. Most such parts are laid over arteries, half of them over a clot where there is one.
@@ -97,6 +99,7 @@ class DataConfig(BaseModel):
     validation: int = 48
     ncct_dropped: float = 0.4
     moved: int = Field(default=0, ge=0)
+    warped: WarpRanges = WarpRanges()
     cut_short: float = Field(default=0.0, ge=0, le=1)
     crop: tuple[int, int] | None = None
 

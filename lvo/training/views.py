@@ -1,7 +1,7 @@
 """A patient's image as the network is shown it: another view every time.
 
-Mirrored or not, moved, in other intensities, with or without the NCCT, cut short as scans are, whole or in
-part.
+Mirrored or not, bent, moved, in other intensities, with or without the NCCT, cut short as scans are, whole
+or in part.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from lvo.anatomy import SITES
 from lvo.phantom.vessels.labels import OTHER_ARTERY, SITE_INDEX, VEIN
 from lvo.training.boxed import CLOT, LABEL_STEP, LIT, MISSING, UNSCANNED_HU, DataConfig
+from lvo.training.warp import warp
 
 Arrays = dict[str, npt.NDArray[Any]]
 Item = dict[str, torch.Tensor]
@@ -28,12 +29,14 @@ slope from front to back. A scan that lacks much more of the box is refused (`lv
 
 
 def varied(item: Arrays, rng: np.random.Generator, config: DataConfig) -> Arrays:
-    """Another view of a patient: mirrored or not, moved, with other intensities, with or without the NCCT."""
+    """Another view of a patient, which this changes: mirrored or not, bent, moved, in other intensities."""
     if rng.random() < 0.5:
         for name in ("cta", "ncct", "state"):
             item[name] = item[name][..., ::-1]
         item["vessel"] = MIRRORED_SITE[item["vessel"][..., ::-1]]
         item["sites"] = item["sites"][MIRRORED_SITE[1 : len(SITES) + 1] - 1]
+    if rng.random() < config.warped.chance:
+        warp(item, rng, config.warped)
     if config.moved:
         move(item, rng.integers(-config.moved, config.moved + 1, 3))
     cta = item["cta"].astype(np.float32)
