@@ -1,7 +1,7 @@
 """A training view bent: turned, stretched and shifted smoothly, image and labels alike.
 
-A patient costs more to draw than to look at, so each is shown several times; bent, its arteries take another
-course every time.
+Heads and the courses of arteries differ in more ways than phantoms do: with bent views a network keeps more
+of what it knows on real anatomy (`docs/experiments.md`). Never mirrored: left stays left.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ def warp(item: dict[str, npt.NDArray[Any]], rng: np.random.Generator, ranges: Wa
 
     Parameters
     ----------
-    item : ``cta``, ``ncct``, ``vessel`` and ``state``, (z, y, x) of any voxel size on the same box.
+    item : ``cta`` at 1 mm; ``ncct``, ``vessel`` and ``state`` of any voxel size on the same box; (z, y, x).
+        Images become float32.
     """
     turn = pose_error(rng, turn_deg=ranges.turn_deg, shift_mm=0.0, scale=ranges.scale)[:3, :3]
     bend = rng.normal(0, ranges.bend_mm, (3, *_KNOTS))
-    size = item["cta"].shape  # of the box in mm, as its voxels are
+    size = item["cta"].shape  # of the box in mm too: its voxels are of 1 mm
     for name in ("cta", "ncct", "vessel", "state"):
         labels = name in ("vessel", "state")
         values = torch.from_numpy(np.ascontiguousarray(item[name], dtype=np.float32))[None, None]
