@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
-from torch.nn.functional import grid_sample, interpolate
+from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from lvo.training.box_place import pose_error
 
 _KNOTS = (5, 6, 7)
 """Places (z, y, x) between which a view is shifted smoothly: every 24 mm of the box."""
+_IMAGED = {"cta": False, "ncct": False, "vessel": True, "state": True}
+"""What lies on the box, and whether it is labels."""
 
 
 class WarpRanges(BaseModel):
@@ -49,13 +51,12 @@ def warp(item: dict[str, npt.NDArray[Any]], rng: np.random.Generator, ranges: Wa
     turn = pose_error(rng, turn_deg=ranges.turn_deg, shift_mm=0.0, scale=ranges.scale)[:3, :3]
     bend = rng.normal(0, ranges.bend_mm, (3, *_KNOTS))
     size = item["cta"].shape  # of the box in mm too: its voxels are of 1 mm
-    for name in ("cta", "ncct", "vessel", "state"):
-        labels = name in ("vessel", "state")
+    where = {shape: _where(shape, size, turn, bend) for shape in {item[name].shape for name in _IMAGED}}
+    for name, labels in _IMAGED.items():
         values = torch.from_numpy(np.ascontiguousarray(item[name], dtype=np.float32))[None, None]
-        where = _where(item[name].shape, size, turn, bend)
         bent = grid_sample(
             values,
-            where,
+            where[item[name].shape],
             mode="nearest" if labels else "bilinear",
             padding_mode="zeros" if labels else "border",
             align_corners=False,
@@ -70,11 +71,8 @@ def _where(
     bend: npt.NDArray[np.float64],
 ) -> torch.Tensor:
     """Where each voxel's value comes from, (1, z, y, x, 3) of x, y, z in halves of the box's size."""
-    half = torch.tensor([n / 2 for n in reversed(size)], dtype=torch.float32)
-    z, y, x = (torch.arange(n, dtype=torch.float32).add_(0.5).mul_(2 / n).sub_(1) for n in shape)
-    at = torch.stack(torch.meshgrid(z, y, x, indexing="ij")[::-1], dim=-1) * half
-    shift = interpolate(
-        torch.from_numpy(bend.astype(np.float32))[None], shape, mode="trilinear", align_corners=True
-    )
-    moved = at @ torch.from_numpy(turn.T.astype(np.float32)) + shift[0].movedim(0, -1)
-    return (moved / half)[None]
+    half = np.array(size[::-1]) / 2
+    turned = np.column_stack([turn * half / half[:, None], np.zeros(3)])
+    grid = affine_grid(torch.from_numpy(turned).float()[None], [1, 1, *shape], align_corners=False)
+    knots = torch.from_numpy(bend / half[:, None, None, None]).float()[None]
+    return grid + interpolate(knots, shape, mode="trilinear", align_corners=True).movedim(1, -1)
