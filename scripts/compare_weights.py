@@ -67,7 +67,8 @@ def look(folder: Path, backend: TrainedBackend) -> tuple[float, ...]:
     """The strongest cut-off, and clot on an artery, in a study's box."""
     box = read_box(folder)
     assert box is not None  # it was analysed
-    evidence = Evidence.from_network(backend(network_input(box.cta, box.ncct)), box.cta)
+    inputs = network_input(box.cta, box.ncct)
+    evidence = Evidence.from_networks(backend(inputs), backend.tissue(inputs), box.cta)
     return float(evidence.cutoff.max()), float((evidence.arteries * evidence.clot).max())
 
 

@@ -1,7 +1,6 @@
-"""Export a trained network to ONNX and safetensors, without making a release of it.
+"""Export a trained vessel network to ONNX and safetensors, without making a release of it.
 
-``scripts/export.py --run runs/model-cpu/cpu-whole --network configs/train/network/cpu-whole.yaml
---pose models/lao-cta/models --out OUT``
+``scripts/export.py --run runs/model-cpu/cpu-whole --network configs/train/network/cpu-whole.yaml --out OUT``
 
 ``scripts/make_model.py`` does this too, and then trains the reader, calibrates and seals.
 """
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from lvo.errors import LvoError
 from lvo.training.config import read_config
-from lvo.training.release import export_network
+from lvo.training.export import export_vessels
 from lvo.training.run import RunConfig
 
 
@@ -24,16 +23,10 @@ def main() -> int:
         "--run", type=Path, required=True, help="folder of the training run, or a file of weights"
     )
     parser.add_argument("--network", type=Path, required=True, help="its settings, YAML")
-    parser.add_argument("--pose", type=Path, required=True, help="folder with pose.onnx and pose.safetensors")
     parser.add_argument("--out", type=Path, required=True, help="the files go to OUT/models")
     arguments = parser.parse_args()
     try:
-        export_network(
-            arguments.run,
-            arguments.pose,
-            arguments.out,
-            read_config(arguments.network, RunConfig).network,
-        )
+        export_vessels(arguments.run, arguments.out, read_config(arguments.network, RunConfig).network)
     except LvoError as fault:
         print(f"{fault.code}: {fault.message}", file=sys.stderr)
         return 1

@@ -43,7 +43,7 @@ SHOWN = ("any", "ICA-I, ICA-T or M1", "M2", "BA")
 
 
 class TrainedBackend:
-    """A network in training as a backend, in bf16 where asked."""
+    """A vessel network in training as a backend, in bf16 where asked; of the brain it says nothing."""
 
     name = "torch-cpu"
 
@@ -52,11 +52,15 @@ class TrainedBackend:
         self.precision: Precision = "bf16" if bf16 else "fp32"
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
-        """The network's logits."""
+        """The vessel network's logits."""
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             out = self.network(*(torch.from_numpy(inputs[k]) for k in ("cta", "ncct", "has_ncct")))
         array: FloatArray = out[0].float().numpy()
         return array
+
+    def tissue(self, inputs: dict[str, FloatArray]) -> FloatArray:
+        """Nothing lacks contrast."""
+        return np.zeros(len(SITES), np.float32)
 
 
 def main() -> int:

@@ -116,7 +116,7 @@ def seen(*tubes: tuple[Segment, Side, tuple[float, float, float]]) -> Evidence:
         vessel[1 + SITES.index((segment, side)), k - 6 : k + 7, j, i] = 1
     vessel[0] = 1 - vessel.sum(axis=0)
     none = np.zeros(shape, np.float32)
-    return Evidence(vessel, none + 1, none, none, none, none + 40)
+    return Evidence(vessel, none + 1, none, none, none, none + 40, np.zeros(len(SITES), np.float32))
 
 
 class FakeDetector:

@@ -5,7 +5,9 @@ A bundle is a folder::
     configs/metadata.json   what it is, its calibration and thresholds
     models/vessels.onnx     the network for ONNX Runtime
     models/vessels.safetensors   the same weights for torch
-    models/reader.safetensors    the second stage, which reads the network's maps
+    models/tissue.onnx      the network that looks at the brain, for ONNX Runtime
+    models/tissue.safetensors    the same weights for torch
+    models/reader.safetensors    the second stage, which reads what both say
     models/pose.onnx        the head-pose network
     parity/cases.npz        inputs and the answers they must give
     docs/README.md          the model card

@@ -12,7 +12,7 @@ import numpy as np
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.bundle import Bundle, Metadata, load_bundle
 from lvo.detector.cause import Cause, cause_of
-from lvo.detector.evidence import EVIDENCE_GRID, Evidence, locate, network_input
+from lvo.detector.evidence import EVIDENCE_GRID, MIRROR, Evidence, locate, network_input
 from lvo.detector.features import site_features
 from lvo.detector.reader import Answer, Reader, calibrated, load_reader
 from lvo.errors import BundleInvalid, DeviceUnavailable, InternalFault
@@ -33,13 +33,17 @@ _PRECISIONS: dict[str, Precision] = {"cuda-bf16": "bf16", "cuda-fp16": "fp16"}
 
 
 class Backend(Protocol):
-    """Runs the network of a bundle."""
+    """Runs the networks of a bundle."""
 
     name: str
     precision: Precision
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
-        """Logits, float32 (OUTPUTS, z, y, x)."""
+        """Logits of the vessel network, float32 (OUTPUTS, z, y, x)."""
+        ...
+
+    def tissue(self, inputs: dict[str, FloatArray]) -> FloatArray:
+        """Share of its contrast that what each site feeds lacks, float32 (sites,)."""
         ...
 
 
@@ -83,7 +87,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """A bundle, a backend that runs its network, and the reader of what that says."""
+    """A bundle, a backend that runs its networks, and the reader of what these say."""
 
     bundle: Bundle
     network: Backend
@@ -132,13 +136,16 @@ class Detector:
         )
 
     def look(self, cta: FloatArray, ncct: FloatArray | None = None) -> Evidence:
-        """What the network says of the image and, where the bundle asks for it, of its mirror image."""
+        """What the networks say of the image and, where the bundle asks for it, of its mirror image."""
         inputs = network_input(cta, ncct)
-        seen = Evidence.from_network(self.network(inputs), cta)
+        starved = self.network.tissue(inputs)
+        seen = Evidence.from_networks(self.network(inputs), starved, cta)
         if not self.bundle.metadata.mirrored_view:
             return seen
         flipped = inputs | {k: np.ascontiguousarray(inputs[k][..., ::-1]) for k in ("cta", "ncct")}
-        return seen.averaged(Evidence.from_network(self.network(flipped), cta[..., ::-1]))
+        # The tissue network looks at both by itself.
+        other = Evidence.from_networks(self.network(flipped), starved[MIRROR], cta[..., ::-1])
+        return seen.averaged(other)
 
     def check_parity(self) -> float:
         """Repeat the stored cases; returns the largest difference of a probability.

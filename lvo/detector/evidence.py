@@ -1,7 +1,7 @@
-"""What the network says, voxel by voxel.
+"""What the networks say: voxel by voxel of the arteries, and of the brain that each of them feeds.
 
 The two questions stay apart. Appearance: which vessel runs here, and is its lumen lit, missing or
-clot (the network, here). Topology: given that, is this segment blocked (the reader, on `features`).
+clot (the networks, here). Topology: given that, is this segment blocked (the reader, on `features`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MIRRORED_CLASS = np.concatenate([[0], 1 + MIRROR, [VESSEL_CLASSES - 2, VESSEL_C
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The network's probabilities on EVIDENCE_GRID.
+    """The networks' probabilities, of the arteries on EVIDENCE_GRID.
 
     Attributes
     ----------
@@ -45,6 +45,7 @@ class Evidence:
     lit, missing, clot : float32 (z, y, x), the state of the lumen if an artery runs here; add up to 1
     cutoff : float32 (z, y, x), probability that contrast stops, or begins again, at a clot here
     bright : float32 (z, y, x), HU of the brightest of the input voxels in each output voxel
+    starved : float32 (sites,), share of its contrast that the brain which each site feeds lacks
     """
 
     vessel: FloatArray
@@ -53,14 +54,15 @@ class Evidence:
     clot: FloatArray
     cutoff: FloatArray
     bright: FloatArray
+    starved: FloatArray
 
     @classmethod
-    def from_network(cls, logits: FloatArray, cta: FloatArray) -> Evidence:
-        """Probabilities from the network's output, float32 (OUTPUTS, z, y, x)."""
+    def from_networks(cls, logits: FloatArray, starved: FloatArray, cta: FloatArray) -> Evidence:
+        """Probabilities from the outputs, float32 (OUTPUTS, z, y, x) and (sites,)."""
         lit, missing, clot = _softmax(logits[VESSEL_CLASSES:-1])
         cutoff = np.asarray(expit(logits[-1]), dtype=np.float32)
         bright = blocks(cta).max(axis=(1, 3, 5))
-        return cls(_softmax(logits[:VESSEL_CLASSES]), lit, missing, clot, cutoff, bright)
+        return cls(_softmax(logits[:VESSEL_CLASSES]), lit, missing, clot, cutoff, bright, starved)
 
     def averaged(self, mirrored: Evidence) -> Evidence:
         """The mean of this and of what was said of the mirrored image, brought back."""
@@ -74,7 +76,8 @@ class Evidence:
                 (self.cutoff, mirrored.cutoff),
             )
         )
-        return Evidence(vessel, lit, missing, clot, cutoff, self.bright)
+        starved = np.float32(0.5) * (self.starved + mirrored.starved[MIRROR])
+        return Evidence(vessel, lit, missing, clot, cutoff, self.bright, starved)
 
     @property
     def arteries(self) -> FloatArray:

@@ -9,11 +9,11 @@ from lvo.anatomy import SITES
 from lvo.detector.evidence import Evidence
 from lvo.study import FloatArray
 
-FEATURES = 10
+FEATURES = 11
 """Features of one site."""
-STRONGEST = slice(5, 10)
-"""Columns of those that the reader weighs: probabilities, of the strongest voxels of a site. The others only
-tell whether a study is like those that the reader knows."""
+WEIGHED = slice(5, 11)
+"""Columns of those that the reader weighs: probabilities, of the strongest voxels of a site, and the share of
+its contrast that the brain lacks. The others only tell whether a study is like those that it knows."""
 _BLOCK = 72
 """Voxels that are searched together; they divide those of the evidence grid."""
 
@@ -22,8 +22,8 @@ def site_features(evidence: Evidence) -> npt.NDArray[np.float32]:
     """What is known of every site, float32 (sites, FEATURES).
 
     How much of it is missing and clot; shares that are lit, missing and clot; the strongest clot, missing
-    lumen and cut-off on it. Neither extent nor brightness: they say nothing more of a phantom, and real
-    anatomy differs from phantoms in them most.
+    lumen and cut-off on it; how far the brain that it feeds lacks contrast. Neither extent nor brightness:
+    they say nothing more of a phantom, and real anatomy differs from phantoms in them most.
     """
     sites = evidence.vessel[1 : len(SITES) + 1]
     flat = sites.reshape(len(SITES), -1)
@@ -35,7 +35,7 @@ def site_features(evidence: Evidence) -> npt.NDArray[np.float32]:
     # Beside an artery the state of the lumen is nobody's question, and what is said of it is arbitrary.
     tops = [_strongest(near * (states[:, k] * arteries), n) for k, n in ((2, 4), (2, 20), (1, 20))]
     tops += [_strongest(near * evidence.cutoff.ravel(), n) for n in (1, 6)]
-    columns = [*np.log1p(amount[:, 1:]).T, *share.T, *tops]
+    columns = [*np.log1p(amount[:, 1:]).T, *share.T, *tops, evidence.starved]
     return np.stack(columns, axis=1).astype(np.float32)
 
 

@@ -1,7 +1,8 @@
-"""The network on a CPU, by ONNX Runtime."""
+"""The networks on a CPU, by ONNX Runtime."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from lvo.study import FloatArray
 
 
 class OnnxBackend:
-    """One session for the life of the process; its input shape never changes."""
+    """One session for each network for the life of the process; their input shapes never change."""
 
     name = "onnxruntime-cpu"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -23,13 +24,23 @@ class OnnxBackend:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # The memory arena stays on: the input shape never changes, so it does not grow (onnxruntime #11627).
-        path = bundle.path / "models" / "vessels.onnx"
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises types of its own, which share no base
-            raise BundleInvalid(f"({path.name} cannot be loaded: {type(error).__name__})") from error
+        self._vessels, self._tissue = (
+            _session(bundle.path / "models" / name, options) for name in ("vessels.onnx", "tissue.onnx")
+        )
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
-        """Logits, float32 (OUTPUTS, z, y, x)."""
-        (out,) = self._session.run(None, inputs)
+        """Logits of the vessel network, float32 (OUTPUTS, z, y, x)."""
+        (out,) = self._vessels.run(None, inputs)
         return np.asarray(out[0], dtype=np.float32)
+
+    def tissue(self, inputs: dict[str, FloatArray]) -> FloatArray:
+        """Share of its contrast that what each site feeds lacks, float32 (sites,)."""
+        (out,) = self._tissue.run(None, inputs)
+        return np.asarray(out[0], dtype=np.float32)
+
+
+def _session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises types of its own, which share no base
+        raise BundleInvalid(f"({path.name} cannot be loaded: {type(error).__name__})") from error

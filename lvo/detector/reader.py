@@ -1,11 +1,11 @@
 """The second stage: from the features of all sites to a calibrated probability for each, and for the study.
 
-Whether an artery is occluded: the log odds of the strongest clot, missing lumen and cut-off on every site
-are weighed with weights of its segment that are never negative, less a share of the same on the other side,
-and the study follows the site that says most. So little is learnt here on purpose: perceptrons that looked
-at all sites together were worse on real anatomy, and on phantoms (`docs/experiments.md`). Which one it is: a
-site's neighbours along the stream are weighed too, with any sign, because missing lumen beyond a clot is
-explained by it.
+Whether an artery is occluded: the log odds of the strongest clot, missing lumen and cut-off on every site,
+and of what the brain that it feeds lacks, are weighed with weights of its segment that are never negative,
+less a share of the same on the other side, and the study follows the site that says most. So little is learnt
+here on purpose: perceptrons that looked at all sites together were worse on real anatomy, and on phantoms
+(`docs/experiments.md`). Which one it is: a site's neighbours along the stream are weighed too, with any sign,
+because missing lumen beyond a clot is explained by it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scipy.special import logsumexp
 from lvo.anatomy import SITES, THROMBECTOMY_SEGMENTS, Segment, Side
 from lvo.detector.bundle import Calibration, Metadata
 from lvo.detector.evidence import MIRROR
-from lvo.detector.features import FEATURES, STRONGEST
+from lvo.detector.features import FEATURES, WEIGHED
 from lvo.errors import BundleInvalid
 
 F32 = npt.NDArray[np.float32]
@@ -79,8 +79,8 @@ class Reader:
     Attributes
     ----------
     mean, spread : (sites, FEATURES) of the patients it was trained on, for novelty.
-    twin : (1,) share of what is seen on its twin that a site is believed less for, see `against_twin`.
-    weight : (segments, n) of the log odds of the `STRONGEST` n features; never negative.
+    twin : (n,) share of what is seen on its twin that a site is believed less for, see `against_twin`.
+    weight : (segments, n) of the log odds of the n `WEIGHED` features; never negative.
     bias : (segments,)
     pool : (2, STUDY_ANSWERS), slope and offset with which these sums, together, become the study's logits.
     place : (segments, 4 n) of the same of a site, then of its three neighbours; free.
@@ -98,7 +98,7 @@ class Reader:
 
     def logits(self, features: F32) -> F32:
         """Uncalibrated logits, float32 (sites + STUDY_ANSWERS,): every site, then the study's."""
-        evidence = log_odds(features[:, STRONGEST])
+        evidence = log_odds(features[:, WEIGHED])
         one_sided = against_twin(evidence, self.twin)
         sums = ((SEGMENT_CODE @ self.weight) * one_sided).sum(axis=1) + SEGMENT_CODE @ self.bias
         together = [logsumexp(SHARPNESS * some) / SHARPNESS for some in (sums, sums[IS_THROMBECTOMY])]

@@ -1,4 +1,4 @@
-"""The network by torch, on a GPU (or a CPU, to compare)."""
+"""The networks by torch, on a GPU (or a CPU, to compare)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from lvo.detector.bundle import Bundle
 from lvo.detector.torch_network import make_network
+from lvo.detector.torch_tissue import TissueNet
 from lvo.study import FloatArray
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -16,11 +17,12 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchBackend:
-    """One network for the life of the process.
+    """Both networks for the life of the process.
 
     Parameters
     ----------
-    precision : of the convolutions; windowing, normalisation and what follows the network stay in fp32.
+    precision : of the vessel network's convolutions; windowing, normalisation, the tissue network, which is
+        small, and what follows stay in fp32.
     """
 
     def __init__(self, bundle: Bundle, device: Literal["cpu", "cuda"], precision: Precision = "fp32") -> None:
@@ -31,21 +33,33 @@ class TorchBackend:
         weights = load_file(bundle.path / "models" / "vessels.safetensors")
         network.load_state_dict({k: v.float() for k, v in weights.items()})
         self._network = network.eval().to(self._device)
+        tissue = TissueNet()
+        weights = load_file(bundle.path / "models" / "tissue.safetensors")
+        tissue.load_state_dict({k: v.float() for k, v in weights.items()})
+        self._tissue = tissue.eval().to(self._device)
         if device == "cuda":  # TF32 would cost more of the tolerance than it saves time
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.allow_tf32 = False
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
-        """Logits, float32 (OUTPUTS, z, y, x)."""
+        """Logits of the vessel network, float32 (OUTPUTS, z, y, x)."""
         reduced = torch.autocast(
             self._device.type, dtype=_DTYPES[self.precision], enabled=self.precision != "fp32"
         )
         with torch.inference_mode(), reduced:
-            out = self._network(
-                *(torch.from_numpy(inputs[k]).to(self._device) for k in ("cta", "ncct", "has_ncct"))
-            )
+            out = self._network(*self._tensors(inputs))
         array: FloatArray = out[0].float().cpu().numpy()
         return array
+
+    def tissue(self, inputs: dict[str, FloatArray]) -> FloatArray:
+        """Share of its contrast that what each site feeds lacks, float32 (sites,)."""
+        with torch.inference_mode():
+            out = self._tissue(*self._tensors(inputs))
+        array: FloatArray = out[0].cpu().numpy()
+        return array
+
+    def _tensors(self, inputs: dict[str, FloatArray]) -> list[torch.Tensor]:
+        return [torch.from_numpy(inputs[k]).to(self._device) for k in ("cta", "ncct", "has_ncct")]
 
 
 def cuda_available() -> bool:

@@ -15,8 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from lvo.anatomy import SITES, TANDEM_SEGMENTS, Segment
+from lvo.detector.torch_tissue import CELL_STEP
 from lvo.imaging.resample import HEAD_BOX
 from lvo.phantom.config import PhantomConfig, load_config
+from lvo.phantom.disease.infarct import enhancement_lost
 from lvo.phantom.expose import DRAWN_MM
 from lvo.phantom.head.individual import Head
 from lvo.phantom.image import Lattice, Truth, Tubes, canvas_hu, draw_tissue, draw_vessels, truth_of, tubes
@@ -58,8 +60,7 @@ class DataConfig(BaseModel):
     ----------
     pool : folder of imaged patients; None images fresh ones while training, and keeps none.
     patients : how many to make there; seeds count up from `first_seed`.
-    per_head : patients that share one head and its place in the box (the costly part), each with arteries,
-        veins, disease, bolus and scan of its own.
+    per_head : patients that share one head and its place in the box (the costly part), all else their own.
     device : that images patients: ``cpu`` or ``cuda``.
     occluded : share of patients with an occlusion.
     several : share of the occluded with further ones elsewhere.
@@ -73,11 +74,11 @@ class DataConfig(BaseModel):
     rough : how far patients are made less like phantoms.
     validation : patients, those of the first seeds, that are never trained on.
     ncct_dropped : share of training views without the NCCT.
-    moved : label voxels that a training view is moved by at most along each axis, its borders repeated.
+    moved : label voxels that a view is moved by at most along each axis, its borders repeated.
     warped : how far training views are bent.
     cut_short : share of training views in which the scan ends inside the box, at its bottom or top.
-    crop : part of the box that a training view shows, (z, y) in label voxels, at its full width; None is all
-        of it. Most such parts are laid over arteries, half of them over a clot where there is one.
+    crop : part of the box that a view shows, (z, y) in label voxels, at its full width; None is all of it.
+        Most such parts are laid over arteries, half of them over a clot where there is one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -105,7 +106,7 @@ class DataConfig(BaseModel):
 
 
 def draw_case(seed: int, config: DataConfig, head: Head | None = None) -> Case:
-    """The patient and scan of a seed: anatomy and disease fresh, occlusions as often as the data asks for.
+    """The patient and scan of a seed, occluded as often as the data asks for.
 
     Parameters
     ----------
@@ -196,7 +197,7 @@ def place_head(case: Case, device: torch.device | str, pose: PoseError) -> BoxHe
 
 
 def image_in_box(case: Case, head: BoxHead, rough: Roughness | None = None) -> dict[str, Tensor]:
-    """CTA at 1 mm, NCCT and labels at 2 mm, in the box of a head, on its device.
+    """CTA at 1 mm, NCCT and labels at 2 mm, what the brain lacks at 4 mm, in a head's box, on its device.
 
     Parameters
     ----------
@@ -206,7 +207,8 @@ def image_in_box(case: Case, head: BoxHead, rough: Roughness | None = None) -> d
     -------
     dict
         ``cta`` float32 (128, 112, 144) HU; ``ncct`` float32 (64, 56, 72) HU; ``vessel`` and ``state``
-        uint8 (64, 56, 72); ``sites`` uint8 (23,), 1 where the site is occluded.
+        uint8 (64, 56, 72); ``deficit`` float16 (32, 28, 36), see `enhancement_lost`; ``sites`` uint8 (23,),
+        1 where the site is occluded.
     """
     rng, scan, patient, lattice = case.pixels(), case.scan, case.patient, head.lattice
     canvas = draw_tissue(patient, lattice, head.body.device, head.fresh())
@@ -227,7 +229,9 @@ def image_in_box(case: Case, head: BoxHead, rough: Roughness | None = None) -> d
     beyond = unscanned(coarser(lattice, LABEL_STEP), scan.pose, scan.coverage, hu.device)
     vessel[beyond], state[beyond] = 0, 0
     sites = torch.from_numpy(occluded_sites(patient)).to(hu.device)
-    return {"cta": hu, "ncct": ncct, "vessel": vessel, "state": state, "sites": sites}
+    cells = coarser(lattice, LABEL_STEP * CELL_STEP)
+    lost = enhancement_lost(patient.lesions, patient.head.where(cells.affine, cells.shape, hu.device))
+    return {"cta": hu, "ncct": ncct, "vessel": vessel, "state": state, "deficit": lost.half(), "sites": sites}
 
 
 def _image_ncct(tissue: Tensor, lumina: Tubes, case: Case, head: BoxHead, rng: np.random.Generator) -> Tensor:
@@ -283,11 +287,8 @@ def label_maps(truth: Truth) -> tuple[Tensor, Tensor]:
     vessel = torch.from_numpy(COARSE).to(best.device)[number.long()]
     seen = (share > 0.25) & (vessel > 0)
     artery = seen & (vessel != VEIN)
-    state = (
-        (artery & (fill >= 0.5) & ~clot) * LIT
-        + (artery & (fill < 0.5) & ~clot) * MISSING
-        + (artery & clot) * CLOT
-    )
+    lit, missing = artery & ~clot & (fill >= 0.5), artery & ~clot & (fill < 0.5)
+    state = lit * LIT + missing * MISSING + (artery & clot) * CLOT
     return torch.where(seen, vessel, 0).to(torch.uint8), state.to(torch.uint8)
 
 

@@ -28,11 +28,12 @@ from lvo.detector.reader import calibrated, reader_from
 from lvo.errors import TruthInvalid
 from lvo.imaging.head_frame import HeadFramer
 from lvo.training.calibration import fit_platt
+from lvo.training.export import export_vessels, take_over
 from lvo.training.loop import train
 from lvo.training.losses import validation_metrics
 from lvo.training.pictures import pictures
 from lvo.training.reader import out_of_fold, read_pool, study_truth
-from lvo.training.release import export_network, unread, write_metadata
+from lvo.training.release import unread, write_metadata
 from lvo.training.run import RunConfig, starting_network
 from lvo.training.site_boxes import read_box
 from lvo.training.site_bundle import described, restate_parity
@@ -181,7 +182,9 @@ def _network(
         return base, 0
     run = _train([case for case, _ in labelled], [maps for _, maps in labelled], config, paths, base)
     metadata = base.bundle.metadata
-    export_network(run, models, paths.out, metadata.network)
+    export_vessels(run, paths.out, metadata.network)
+    for name in ("pose", "tissue"):
+        take_over(name, models, paths.out)
     return unread(paths.out, metadata.network, mirrored_view=metadata.mirrored_view), len(labelled)
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from lvo.anatomy import SITES
 from lvo.detector.detect import Detector
 from lvo.detector.evidence import MIRROR
-from lvo.detector.features import STRONGEST, site_features
+from lvo.detector.features import WEIGHED, site_features
 from lvo.detector.reader import (
     IS_THROMBECTOMY,
     NEIGHBOURS,
@@ -49,7 +49,8 @@ class ReaderConfig(BaseModel):
     cut_short : share of patients whose scan ends inside the box (`lvo.training.views.cut_short`).
     folds : every patient's calibration logit comes from a reader that did not see that patient.
     weight_penalty : of whether an artery is occluded, on `SiteReader.penalty`.
-    twin : share of the evidence on a site's twin that is taken off its own.
+    twin, tissue_twin : share of what is seen of a site's twin, and of what the brain that the twin feeds
+        lacks, that is taken off its own.
     place_penalty : of which one it is, on the sum of the squares of all weights and biases.
     specificity : of the study's thresholds together, on the patent patients of the pool.
     site_specificity : of the threshold from which a further site of a segment is listed.
@@ -64,6 +65,7 @@ class ReaderConfig(BaseModel):
     folds: int = 5
     weight_penalty: float = 3e-3
     twin: float = 0.2
+    tissue_twin: float = 0.6
     place_penalty: float = 1e-4
     specificity: float = 0.93
     site_specificity: float = 0.98
@@ -104,7 +106,7 @@ class SiteReader(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        segments, columns = SEGMENT_CODE.shape[1], STRONGEST.stop - STRONGEST.start
+        segments, columns = SEGMENT_CODE.shape[1], WEIGHED.stop - WEIGHED.start
         self.shared = nn.Parameter(torch.full((columns,), -1.0, dtype=torch.float64))
         self.own = nn.Parameter(torch.zeros(segments, columns, dtype=torch.float64))
         self.shared_bias = nn.Parameter(torch.tensor(_RARE_LOGIT, dtype=torch.float64))
@@ -151,7 +153,7 @@ class PlaceReader(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        columns = (STRONGEST.stop - STRONGEST.start) * (1 + NEIGHBOURS.shape[1])
+        columns = (WEIGHED.stop - WEIGHED.start) * (1 + NEIGHBOURS.shape[1])
         self.weight = nn.Parameter(torch.zeros(SEGMENT_CODE.shape[1], columns, dtype=torch.float64))
         self.bias = nn.Parameter(torch.zeros(SEGMENT_CODE.shape[1], dtype=torch.float64))
         self.code = torch.from_numpy(SEGMENT_CODE).double()
@@ -234,8 +236,9 @@ def fit_reader(
     truth : (n, sites + STUDY_ANSWERS), 1 or 0; what is -1 is not known and trains nothing.
     share : (n,) how much each patient weighs, relative to the others.
     """
-    twin = np.array([config.twin], np.float32)
-    odds = log_odds(features[:, :, STRONGEST])
+    twin = np.full(WEIGHED.stop - WEIGHED.start, config.twin, np.float32)
+    twin[-1] = config.tissue_twin
+    odds = log_odds(features[:, :, WEIGHED])
     y = torch.from_numpy(truth.astype(np.float64))
     weight = (y >= 0) * torch.from_numpy(share / share.mean())[:, None]
     weight[:, -STUDY_ANSWERS:] *= _STUDY_WEIGHT

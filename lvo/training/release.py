@@ -1,31 +1,24 @@
-"""From a trained network to a released bundle: export, reader, calibration, thresholds, parity, seal."""
+"""From exported networks to a released bundle: reader, calibration, thresholds, parity, seal."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import torch
 from safetensors.numpy import save_file as save_arrays
-from safetensors.torch import load_file
-from safetensors.torch import save_file as save_tensors
 
 from lvo.anatomy import SITES, Segment
 from lvo.detector.bundle import Calibration, Metadata, NetworkConfig, load_bundle, seal
 from lvo.detector.detect import Detection, Detector, load_detector, margin, suspicious_sites
-from lvo.detector.evidence import EVIDENCE_GRID
 from lvo.detector.onnx_backend import OnnxBackend
 from lvo.detector.reader import TENSORS, Answer, Reader, calibrated, reader_from
-from lvo.detector.torch_network import make_network
-from lvo.imaging.resample import HEAD_BOX
 from lvo.study import INTENDED_USE
+from lvo.training.boxed import UNSCANNED_HU
 from lvo.training.calibration import fit_platt
-from lvo.training.checkpoint import weights_of
 from lvo.training.data import pool_of
 from lvo.training.reader import ReaderConfig, Readings, out_of_fold, study_truth, train_reader
 
@@ -35,79 +28,14 @@ INPUT_FORMAT = (
     "patient's left), 1 mm; ncct: the same at 2 mm, (1, 1, 64, 56, 72), zeros where there is none; "
     "has_ncct: (1, 1), 1 or 0"
 )
-_LARGE = 1000
-"""Numbers of a tensor from which it is worth storing in half precision."""
 _LEAST = 1e-5
 """Of a threshold."""
 PARITY_CASES = 4
 PARITY_CANDIDATES = 60
 
 
-def export_network(trained: Path, pose: Path, out: Path, network: NetworkConfig) -> None:
-    """Write the networks of a bundle: ``models/*.onnx`` and ``*.safetensors``.
-
-    The weights of the vessel network are rounded to half precision first, so that both its files hold the
-    same numbers; those of the pose network are kept for finetuning only, in half precision too.
-
-    Parameters
-    ----------
-    trained : a training run, whose newest running average is released, or a file of weights.
-    pose : folder with ``pose.onnx`` and ``pose.safetensors``.
-    """
-    models = out / "models"
-    models.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.half().contiguous() for k, v in weights_of(trained).items()}
-    save_tensors(weights, models / "vessels.safetensors")
-    body = make_network(network)
-    body.load_state_dict({k: v.float() for k, v in weights.items()})
-    small, box = EVIDENCE_GRID.shape, HEAD_BOX.shape
-    example = (torch.zeros(1, 1, *box), torch.zeros(1, 1, *small), torch.ones(1, 1))
-    program = torch.onnx.export(
-        body.eval(),
-        example,
-        input_names=["cta", "ncct", "has_ncct"],
-        output_names=["logits"],
-        dynamo=True,
-        external_data=False,
-    )
-    assert program is not None
-    onnx.save(_halved(_without_traces(program.model_proto)), models / "vessels.onnx")
-    save_tensors(
-        {k: v.half() for k, v in load_file(pose / "pose.safetensors").items()}, models / "pose.safetensors"
-    )
-    if (pose / "pose.onnx").resolve() != (models / "pose.onnx").resolve():
-        shutil.copyfile(pose / "pose.onnx", models / "pose.onnx")
-
-
-def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop the exporter's notes, which name files of the machine that trained."""
-    for node in model.graph.node:
-        node.ClearField("metadata_props")
-        node.ClearField("doc_string")
-    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
-        value.ClearField("metadata_props")
-    model.graph.ClearField("metadata_props")
-    return model
-
-
-def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store in half precision the weights that lose nothing by it; loading widens them again."""
-    widen = []
-    for stored in model.graph.initializer:
-        value = onnx.numpy_helper.to_array(stored)
-        if value.dtype != np.float32 or value.size < _LARGE or (value.astype(np.float16) != value).any():
-            continue
-        name = stored.name
-        stored.CopyFrom(onnx.numpy_helper.from_array(value.astype(np.float16), f"{name}.half"))
-        widen.append(onnx.helper.make_node("Cast", [stored.name], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*widen, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    return model
-
-
 def unread(out: Path, network: NetworkConfig, *, mirrored_view: bool = True) -> Detector:
-    """A bundle with its exported network but no reader yet, to look at patients with."""
+    """A bundle with its exported networks but no reader yet, to look at patients with."""
     unfinished = Metadata(
         name=NAME,
         version="0.0.0",
@@ -280,11 +208,16 @@ def _distance(answer: Detection, metadata: Metadata) -> float:
 
 
 def _parity_input(path: Path) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
-    """CTA and NCCT of a pool patient on HEAD_BOX, without the noise in the last bits: it packs well."""
+    """CTA and NCCT of a pool patient on HEAD_BOX, without noise in last bits, air and bone: it packs well."""
     with np.load(path) as item:
-        cta: npt.NDArray[np.int16] = item["cta"] // 16 * 16
-        ncct: npt.NDArray[np.int16] = (item["ncct"] // 4 * 4).repeat(2, 0).repeat(2, 1).repeat(2, 2)
-    return cta, ncct
+        cta, ncct = (_smooth(item[name], step) for name, step in (("cta", 16), ("ncct", 4)))
+    return cta, ncct.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+
+
+def _smooth(hu: npt.NDArray[np.int16], step: int) -> npt.NDArray[np.int16]:
+    """Whole steps; air all alike, dense bone too."""
+    whole = np.where(hu < -200, UNSCANNED_HU, np.minimum(hu, 1200)) // step * step
+    return np.asarray(whole, dtype=np.int16)
 
 
 def _auc(positive: npt.NDArray[np.float64], negative: npt.NDArray[np.float64]) -> float:

@@ -14,7 +14,7 @@ from scipy import ndimage
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.bundle import Metadata, seal
 from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES, Evidence
-from lvo.detector.features import FEATURES, STRONGEST
+from lvo.detector.features import FEATURES, WEIGHED
 from lvo.detector.reader import STUDY_ANSWERS
 
 STRONGEST_CLOT = 0
@@ -66,11 +66,11 @@ def bundle_folder(tmp_path: Path, metadata: Metadata) -> Path:
 
 def reader_tensors() -> dict[str, np.ndarray]:
     """A reader that answers nothing but zeros."""
-    columns = STRONGEST.stop - STRONGEST.start
+    columns = WEIGHED.stop - WEIGHED.start
     sizes = {
         "mean": (len(SITES), FEATURES),
         "spread": (len(SITES), FEATURES),
-        "twin": (1,),
+        "twin": (columns,),
         "weight": (len(Segment), columns),
         "bias": (len(Segment),),
         "pool": (2, STUDY_ANSWERS),
@@ -109,7 +109,7 @@ def make_evidence() -> Build:
         states[0] = 1 - states[1:].sum(axis=0)
         bright = np.where((vessel[0] < 0.5) & (states[0] > 0.5), 350, 40).astype(np.float32)
         ends = ndimage.binary_dilation(states[2] > 0) & (states[2] == 0) & (vessel[0] < 0.5)
-        return Evidence(vessel, *states, ends.astype(np.float32), bright)
+        return Evidence(vessel, *states, ends.astype(np.float32), bright, np.zeros(len(SITES), np.float32))
 
     return build
 

@@ -33,7 +33,7 @@ def tubes(*vessels: tuple[Segment, Side, tuple[int, int], int]) -> Evidence:
     vessel[0] = 1 - vessel.sum(axis=0)
     none = np.zeros(EVIDENCE_GRID.shape, np.float32)
     bright = np.where(vessel[0] < 0.5, LUMEN_HU, 40).astype(np.float32)
-    return Evidence(vessel, none + 1, none, none, none, bright)
+    return Evidence(vessel, none + 1, none, none, none, bright, np.zeros(len(SITES), np.float32))
 
 
 def middle_cerebral() -> Evidence:

@@ -23,7 +23,8 @@ def mirrored(e: Evidence) -> Evidence:
     """The same patient reflected in the midsagittal plane."""
     vessel = e.vessel[..., ::-1].copy()
     vessel[1 : len(SITES) + 1] = vessel[1 : len(SITES) + 1][MIRROR]
-    return Evidence(vessel, *(a[..., ::-1] for a in (e.lit, e.missing, e.clot, e.cutoff, e.bright)))
+    maps = (a[..., ::-1] for a in (e.lit, e.missing, e.clot, e.cutoff, e.bright))
+    return Evidence(vessel, *maps, e.starved[MIRROR])
 
 
 def test_the_mirror_swaps_sides_and_leaves_the_midline():
@@ -62,7 +63,9 @@ def test_the_output_of_the_network_becomes_probabilities():
     out[3] += 60.0  # far beyond what exp can hold when squared
     cta = np.zeros(HEAD_BOX.shape, np.float32)
     cta[21, 30, 41] = 500
-    evidence = Evidence.from_network(out.astype(np.float32), cta)
+    starved = np.linspace(0, 1, len(SITES), dtype=np.float32)
+    evidence = Evidence.from_networks(out.astype(np.float32), starved, cta)
+    assert evidence.starved is starved
     np.testing.assert_allclose(evidence.vessel.sum(0), 1, rtol=1e-5)
     np.testing.assert_allclose(evidence.lit + evidence.missing + evidence.clot, 1, rtol=1e-5)
     assert (evidence.vessel.argmax(0) == 3).all()
@@ -74,8 +77,9 @@ def test_the_output_of_the_network_becomes_probabilities():
 
 def test_the_mean_with_the_mirrored_view_is_of_the_same_places_and_vessels(make_evidence):
     evidence = make_evidence(clot=(BALL,))
+    evidence.starved[LEFT] = 0.4
     same = evidence.averaged(mirrored(evidence))
-    for name in ("vessel", "lit", "missing", "clot", "cutoff"):
+    for name in ("vessel", "lit", "missing", "clot", "cutoff", "starved"):
         np.testing.assert_allclose(getattr(same, name), getattr(evidence, name), atol=1e-6)
     blind = evidence.averaged(mirrored(make_evidence()))
     np.testing.assert_allclose(blind.clot, evidence.clot / 2, atol=1e-6)
@@ -93,6 +97,7 @@ def test_features_are_finite_and_tell_the_sides_apart(make_evidence):
 
 def test_a_mirrored_patient_has_mirrored_features(make_evidence):
     evidence = make_evidence(clot=(BALL,), missing=(((-30.0, -3.0, 15.0), 3.0),))
+    evidence.starved[LEFT] = 0.4
     np.testing.assert_allclose(site_features(mirrored(evidence)), site_features(evidence)[MIRROR], atol=1e-4)
 
 
@@ -101,7 +106,7 @@ def test_features_of_an_empty_scan_are_finite(make_evidence):
     nothing = np.zeros_like(e.vessel)
     nothing[0] = 1
     assert np.isfinite(
-        site_features(Evidence(nothing, e.lit, e.missing, e.clot, e.cutoff, 0 * e.bright))
+        site_features(Evidence(nothing, e.lit, e.missing, e.clot, e.cutoff, 0 * e.bright, e.starved))
     ).all()
 
 

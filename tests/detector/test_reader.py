@@ -5,7 +5,7 @@ from safetensors.numpy import save_file
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.bundle import Calibration
 from lvo.detector.evidence import MIRROR
-from lvo.detector.features import FEATURES, STRONGEST
+from lvo.detector.features import FEATURES, WEIGHED
 from lvo.detector.reader import IS_THROMBECTOMY, NEIGHBOURS, STUDY_ANSWERS, calibrated, load_reader
 from lvo.errors import BundleInvalid
 
@@ -47,7 +47,7 @@ def test_the_study_follows_the_site_that_says_most(tmp_path, empty_reader):
     reader, quiet = load_reader(tmp_path / "reader.safetensors"), np.zeros((len(SITES), FEATURES), np.float32)
     for site, (segment, _) in enumerate(SITES):
         seen = quiet.copy()
-        seen[site, STRONGEST.start] = 0.9
+        seen[site, WEIGHED.start] = 0.9
         logits = reader.logits(seen)
         assert logits[: len(SITES)].argmax() == site
         assert logits[-2] == pytest.approx(logits[site], abs=0.01)
@@ -69,7 +69,7 @@ def test_what_is_seen_on_both_sides_is_believed_less_on_each_and_the_basilar_art
             features = np.full((len(SITES), FEATURES), 0.05, np.float32)
             for segment in (Segment.M2, Segment.BASILAR):
                 for side in (s for s in seen if (segment, Side(s)) in SITES):
-                    features[SITES.index((segment, Side(side))), STRONGEST.start] = 0.9
+                    features[SITES.index((segment, Side(side))), WEIGHED.start] = 0.9
             answers[share, len(seen), seen[0]] = reader.logits(features)[-STUDY_ANSWERS]
     assert answers[0, 2, "left"] == pytest.approx(answers[0, 1, "left"], abs=0.15)
     assert answers[0.4, 2, "left"] < answers[0.4, 1, "left"] - 1
@@ -120,7 +120,7 @@ def test_what_is_trained_is_what_is_read(tmp_path):
     x, shape = features(), (len(SITES), FEATURES)
     own = {"mean": np.zeros(shape, np.float32), "spread": np.ones(shape, np.float32)}
     own["twin"] = np.array([0.3], np.float32)
-    odds, trained = log_odds(x[:, STRONGEST]), []
+    odds, trained = log_odds(x[:, WEIGHED]), []
     for net, evidence in ((PlaceReader(), beside(odds)), (SiteReader(), against_twin(odds, own["twin"]))):
         for parameter in net.parameters():
             torch.nn.init.normal_(parameter, std=0.3)

@@ -73,7 +73,11 @@ def detection(
         tuple(HeadFinding(*site, p, (10.0, 0.0, 0.0)) for site, p in findings),
         empty,
         empty + 0.5,
-        Evidence(np.zeros((VESSEL_CLASSES, *empty.shape), np.float32), *(empty,) * 5),
+        Evidence(
+            np.zeros((VESSEL_CLASSES, *empty.shape), np.float32),
+            *(empty,) * 5,
+            np.zeros(len(SITES), np.float32),
+        ),
         doubt=doubt,
     )
 

@@ -18,7 +18,7 @@ from lvo.anatomy import SITES, Segment
 from lvo.detector.bundle import Calibration, Metadata, NetworkConfig, load_bundle, seal
 from lvo.detector.detect import load_detector
 from lvo.detector.evidence import EVIDENCE_GRID, OUTPUTS, VESSEL_CLASSES, Evidence
-from lvo.detector.features import FEATURES, STRONGEST
+from lvo.detector.features import FEATURES, WEIGHED
 from lvo.detector.reader import calibrated, reader_from
 from lvo.dicom import read_study
 from lvo.errors import TruthInvalid
@@ -48,7 +48,7 @@ POSE = HeadPose(
     pitch_deg=0, roll_deg=0, yaw_deg=0, scale=1, residual_mm=1, support=1, accepted=True,
 )  # fmt: skip
 READER = ReaderConfig(patients=DataConfig(), folds=4)
-_COLUMNS = STRONGEST.stop - STRONGEST.start
+_COLUMNS = WEIGHED.stop - WEIGHED.start
 
 
 def case(n: int, *, occluded: bool, ncct: bool = True) -> SiteCase:
@@ -124,7 +124,9 @@ def evidence() -> Evidence:
     vessel[0, 0, 0, 4] = 0.95
     states = np.zeros((3, 1, 1, 5), np.float32)
     states[[0, 2, 1, 0, 0], 0, 0, range(5)] = 0.95
-    return Evidence(vessel, states[0], states[1], states[2], *np.zeros((2, 1, 1, 5), np.float32))
+    return Evidence(
+        vessel, *states[:3], *np.zeros((2, 1, 1, 5), np.float32), np.zeros(len(SITES), np.float32)
+    )
 
 
 def test_labels_say_only_what_is_known() -> None:

@@ -11,7 +11,7 @@ pytest.importorskip("monai", reason="training needs monai: install the 'train' e
 
 from lvo.anatomy import SITES
 from lvo.detector.evidence import MIRROR
-from lvo.detector.features import FEATURES, STRONGEST
+from lvo.detector.features import FEATURES, WEIGHED
 from lvo.detector.reader import SEGMENT_CODE, STUDY_ANSWERS, reader_from
 from lvo.training.boxed import DataConfig
 from lvo.training.reader import ReaderConfig, Readings, fit_reader, study_truth, train_reader
@@ -45,7 +45,7 @@ def test_the_truth_is_learnt_and_but_for_its_twin_nothing_that_is_seen_lowers_an
         patient, site = (int(rng.integers(n)) for n in known.sites.shape)
         before = alone.logits(known.features[patient])
         more = known.features[patient].copy()
-        more[site, int(rng.integers(STRONGEST.start, STRONGEST.stop))] += 0.3
+        more[site, int(rng.integers(WEIGHED.start, WEIGHED.stop))] += 0.3
         assert (alone.logits(more)[-STUDY_ANSWERS:] >= before[-STUDY_ANSWERS:] - 1e-5).all()
 
 

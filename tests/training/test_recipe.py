@@ -31,9 +31,10 @@ CONFIGS = ROOT / "configs/train"
 @pytest.mark.parametrize("name", ["model-cpu", "model-gpu", "model-smoke"])
 def test_recipes_fit(name: str) -> None:
     recipe, stages = read_recipe(CONFIGS / f"{name}.yaml")
-    for before, stage in zip((None, *stages), stages, strict=False):
+    for before, run in zip((None, *stages.vessels), stages.vessels, strict=False):
+        assert before is None or run.config.start_from == before.out
+    for stage in stages.all:
         assert 0 < stage.config.data.validation < stage.config.data.patients
-        assert before is None or stage.config.start_from == before.out
         assert stage.config.data.first_seed != recipe.reader.patients.first_seed
         assert stage.config.data.pool != recipe.reader.patients.pool
 
@@ -45,10 +46,9 @@ def test_released_readers_see_the_segments_as_often_as_the_presets_have_them(nam
 
 
 def test_every_settings_file_belongs_to_a_recipe() -> None:
-    named = {p.name for f in CONFIGS.glob("model-*.yaml") for p in read_recipe(f)[0].training}
+    recipes = [read_recipe(f)[0] for f in CONFIGS.glob("model-*.yaml")]
+    named = {p.name for recipe in recipes for p in (*recipe.training, recipe.tissue)}
     assert named == {p.name for p in (CONFIGS / "network").iterdir()}
-    for path in (CONFIGS / "network").iterdir():
-        read_config(path, RunConfig)
     assert read_config(CONFIGS / "finetune.yaml", FinetuneConfig) == FinetuneConfig()
     ablation = read_config(CONFIGS / "ablation.yaml", RunConfig)
     assert ablation.start_from is not None and ablation.data.pool is not None
@@ -105,5 +105,5 @@ def test_smoke_recipe_killed_stopped_and_finished(tmp_path: Path) -> None:
     digest = load_bundle(bundle).digest
 
     output, _ = (again := start(tmp_path)).communicate(timeout=120)
-    assert again.returncode == 0 and output.count("already") == 4, output
+    assert again.returncode == 0 and output.count("already") == 5, output
     assert load_bundle(bundle).digest == digest

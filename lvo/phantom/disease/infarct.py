@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,6 +169,22 @@ def draw_infarct(infarct: Infarct, ground: Ground) -> None:
     c.hu -= lost * (GREY_HU * c.grey + (WHITE_HU * infarct.white) * c.white)
     if infarct.swelling > _LIMIT:
         efface(plot, swollen * infarct.swelling, GREY_HU * (1 - infarct.water))
+
+
+def enhancement_lost(lesions: Iterable[object], where: Where) -> Tensor:
+    """Share of its enhancement that tissue lacks beyond occlusions, as `draw_infarct` darkens it.
+
+    Returns
+    -------
+    Tensor
+        float32 (z, y, x) at the points of `where`, 0 to 1.
+    """
+    lost = torch.zeros_like(where.x)
+    for infarct in lesions:
+        if isinstance(infarct, Infarct):
+            share = torch.from_numpy(infarct.darkening * infarct.deficit).to(lost.device)
+            lost = torch.maximum(lost, sample_lattice(share[None], where)[0])
+    return lost
 
 
 # ----------------------------------------------------------------------------- shared with other lesions

@@ -1,0 +1,142 @@
+"""The network that looks at the brain, not at its arteries: which part of it lacks contrast.
+
+Beyond an occlusion that collaterals do not make up for, the brain itself stays darker in a CTA (Schramm et
+al., Stroke 2002; Coutts et al., Stroke 2004). That shows when the artery does not: where a thin branch was
+never seen, or where bone hides the clot.
+"""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.nets.segresnet import SegResNet
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool3d, max_pool3d
+
+from lvo.anatomy import SITES
+from lvo.detector.evidence import EVIDENCE_GRID
+
+CELL_STEP = 2
+"""Voxels of the evidence grid per cell along each axis: 4 mm."""
+CELL_CHANNELS = 5
+FOLD = 2
+"""Cells per voxel of the deficit along each axis: 8 mm."""
+CELL_SHAPE = tuple(n // CELL_STEP for n in EVIDENCE_GRID.shape)
+DEFICIT_SHAPE = tuple(n // FOLD for n in CELL_SHAPE)
+_BRAIN_HU, _VOXEL_HU = (18.0, 75.0), (-20.0, 110.0)
+_OTHER_HU = (-60.0, 130.0)
+"""Air, fat, bone and vessels lie beyond; what touches them is not looked at."""
+_LEAST = 0.15
+"""Of a cell or voxel that must be brain to count."""
+_FILTERS = 32
+
+
+class DeficitNet(nn.Module):
+    """From what is known of the brain in each cell to the contrast that it lacks.
+
+    Noise is averaged away in cells, and what remains is anatomy, which the other side and the NCCT show, too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = SegResNet(
+            spatial_dims=3,
+            init_filters=_FILTERS,
+            in_channels=2 * FOLD**3 * CELL_CHANNELS + 3,
+            out_channels=1,
+            blocks_down=(1, 4),
+            blocks_up=(1,),
+        )
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Logit of the share of its contrast that the brain in each voxel lacks, (b, z, y, x) of 8 mm.
+
+        Parameters
+        ----------
+        cells : (b, CELL_CHANNELS, z, y, x), see `brain_cells`.
+        """
+        brain, hu, both, gain, plain = cells.unbind(1)
+        seen = torch.stack(
+            [_mean(hu, brain, 42, 8), brain, _mean(gain, both, 6, 6), both, _mean(plain, both, 33, 8)], dim=1
+        )
+        fine = torch.cat([_fold(seen), _fold(seen.flip(-1))], dim=1)
+        place = _place(fine).expand(len(cells), -1, -1, -1, -1)
+        out: Tensor = self.body(torch.cat([fine, place], dim=1))
+        return out[:, 0]
+
+
+class TissueNet(nn.Module):
+    """How much of what each artery feeds lacks contrast.
+
+    Cells are made and mirrored inside, so that every exported copy repeats that exactly.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.territory: Tensor
+        self.deficit = DeficitNet()
+        # How much each place lacks on average beyond an occlusion of each site.
+        self.register_buffer("territory", torch.zeros(len(SITES), *DEFICIT_SHAPE))
+
+    def forward(self, cta: Tensor, ncct: Tensor, has_ncct: Tensor) -> Tensor:
+        """Share of its contrast that what each site feeds lacks, (b, sites), 0 to 1.
+
+        Parameters
+        ----------
+        cta, ncct, has_ncct : as `lvo.detector.torch_network.VesselNet.forward` takes them.
+        """
+        cells = brain_cells(cta, ncct, has_ncct)
+        mirrored = self.deficit(cells.flip(-1)).sigmoid().flip(-1)
+        deficit = (self.deficit(cells).sigmoid() + mirrored) / 2
+        seen = visible(cells).flatten(1)
+        feeds = self.territory.flatten(1).T
+        share: Tensor = ((deficit.flatten(1) * seen) @ feeds) / (seen @ feeds + 1e-3)
+        return share
+
+
+def brain_cells(cta: Tensor, ncct: Tensor, has_ncct: Tensor) -> Tensor:
+    """What is known of the brain in cells of 4 mm, (b, CELL_CHANNELS, z, y, x).
+
+    The share of a cell that is brain, and its HU times that; the share that the NCCT shows as brain, too,
+    and what the CTA has there more than the NCCT, and the NCCT, both times that.
+
+    Parameters
+    ----------
+    cta, ncct, has_ncct : as `lvo.detector.torch_network.VesselNet.forward` takes them.
+    """
+    soft = avg_pool3d(cta, 2)
+    smooth = avg_pool3d(soft, 3, 1, 1, count_include_pad=False)
+    brain = _within(smooth, _BRAIN_HU) * _within(soft, _VOXEL_HU)
+    brain = brain * (1 - max_pool3d(1 - _within(soft, _OTHER_HU), 3, 1, 1))
+    both = brain * _within(ncct, (0.0, _BRAIN_HU[1])) * has_ncct.reshape(-1, 1, 1, 1, 1)
+    parts = [brain, soft * brain, both, (soft - ncct) * both, ncct * both]
+    return avg_pool3d(torch.cat(parts, dim=1), CELL_STEP)
+
+
+def visible(cells: Tensor) -> Tensor:
+    """1 for each voxel of the deficit with brain to be seen, (b, z, y, x)."""
+    return (avg_pool3d(cells[:, :1], FOLD)[:, 0] > _LEAST).to(cells.dtype)
+
+
+def _within(hu: Tensor, limits: tuple[float, float]) -> Tensor:
+    return ((hu > limits[0]) & (hu < limits[1])).to(hu.dtype)
+
+
+def _mean(total: Tensor, share: Tensor, usual: float, spread: float) -> Tensor:
+    """Standardised mean over the part of a cell that counts; nothing where too little does."""
+    mean = (total / share.clamp(min=0.05) - usual) / spread
+    return torch.where(share > _LEAST, mean.clamp(-3.0, 3.0), torch.zeros_like(mean))
+
+
+def _fold(x: Tensor) -> Tensor:
+    """Blocks of FOLD by FOLD by FOLD cells side by side in the channels."""
+    b, c, *shape = x.shape
+    z, y, w = (n // FOLD for n in shape)
+    split = x.reshape(b, c, z, FOLD, y, FOLD, w, FOLD)
+    return split.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, c * FOLD**3, z, y, w)
+
+
+def _place(like: Tensor) -> Tensor:
+    """Where each voxel is, -1 to 1 along z and y, and how far from the midline, (1, 3, z, y, x)."""
+    axes = [torch.linspace(-1, 1, n, dtype=like.dtype, device=like.device) for n in like.shape[2:]]
+    z, y, x = torch.meshgrid(*axes, indexing="ij")
+    return torch.stack([z, y, x.abs()])[None]
