@@ -1,3 +1,4 @@
+import shutil
 import sys
 from dataclasses import replace
 
@@ -6,7 +7,7 @@ import pytest
 
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector import Detector, load_detector
-from lvo.detector.bundle import load_bundle, seal
+from lvo.detector.bundle import default_path, load_bundle, seal
 from lvo.detector.detect import doubt_of, suspicious_sites
 from lvo.detector.reader import Answer, load_reader
 from lvo.errors import BundleInvalid, DeviceUnavailable, InternalFault
@@ -18,7 +19,7 @@ MIRRORED_CLOT = ((-24.0, -3.0, 15.0), 5.0)
 
 
 class Drawn:
-    """A network that says what was drawn by hand."""
+    """Networks that say what was drawn by hand."""
 
     name, precision = "drawn", "fp32"
 
@@ -27,11 +28,15 @@ class Drawn:
         ends = evidence.cutoff.clip(1e-7, 1 - 1e-7)
         # logits whose softmax, or logistic, is what was drawn
         self.out = np.concatenate([np.log(drawn.clip(1e-7)), [np.log(ends / (1 - ends))]])
+        self.starved = evidence.starved
         self.seen = None
 
     def __call__(self, inputs):
         self.seen = inputs
         return self.out
+
+    def tissue(self, inputs):
+        return self.starved
 
 
 @pytest.fixture
@@ -136,9 +141,10 @@ def test_the_mirrored_view_is_brought_back_before_it_is_read(build, make_evidenc
     assert len(looking.detect(marked).findings) == 1
 
 
-def test_an_answer_that_is_no_number_is_a_fault_and_no_negative(build, make_evidence, cta):
+@pytest.mark.parametrize("network", ["out", "starved"])
+def test_an_answer_that_is_no_number_is_a_fault_and_no_negative(build, make_evidence, cta, network):
     detector = build(make_evidence())
-    detector.network.out = np.full_like(detector.network.out, np.nan)
+    setattr(detector.network, network, np.full_like(getattr(detector.network, network), np.nan))
     with pytest.raises(InternalFault, match="not a number"):
         detector.detect(cta)
 
@@ -194,8 +200,11 @@ def test_without_torch_a_gpu_is_refused_with_what_to_install(bundle_folder, monk
         load_detector(bundle_folder, "cuda")
 
 
-def test_a_network_that_is_no_network_is_a_bad_bundle(bundle_folder):
-    (bundle_folder / "models" / "vessels.onnx").write_bytes(b"no network")
+@pytest.mark.parametrize("name", ["vessels.onnx", "tissue.onnx"])
+def test_a_network_that_is_no_network_is_a_bad_bundle(bundle_folder, name):
+    for other in ("vessels.onnx", "tissue.onnx"):
+        shutil.copyfile(default_path() / "models" / other, bundle_folder / "models" / other)
+    (bundle_folder / "models" / name).write_bytes(b"no network")
     seal(bundle_folder)
-    with pytest.raises(BundleInvalid, match=r"vessels\.onnx"):
+    with pytest.raises(BundleInvalid, match=name):
         load_detector(bundle_folder, "cpu")
