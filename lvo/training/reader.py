@@ -65,7 +65,7 @@ class ReaderConfig(BaseModel):
     folds: int = 5
     weight_penalty: float = 3e-3
     twin: float = 0.2
-    tissue_twin: float = 0.6
+    tissue_twin: float = 1.0
     place_penalty: float = 1e-4
     specificity: float = 0.93
     site_specificity: float = 0.98

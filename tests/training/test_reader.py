@@ -52,11 +52,13 @@ def test_the_truth_is_learnt_and_but_for_its_twin_nothing_that_is_seen_lowers_an
 def test_what_is_odd_on_both_sides_alike_is_told_from_an_occlusion() -> None:
     known = readings(0)
     odd = np.random.default_rng(1).normal(0, 1.5, known.features.shape)
-    logits = odd + odd[:, MIRROR] - 3 + 3 * known.sites[..., None]
+    logits = odd + odd[:, MIRROR] - 3 + 2 * known.sites[..., None]
     known = replace(known, features=(1 / (1 + np.exp(-logits))).astype(np.float32))
     found = {}
     for share in (0.0, 0.6):
-        reader = reader_from(train_reader(known, CONFIG.model_copy(update={"twin": share})))
+        reader = reader_from(
+            train_reader(known, CONFIG.model_copy(update={"twin": share, "tissue_twin": share}))
+        )
         study = np.array([reader.logits(f)[-STUDY_ANSWERS] for f in known.features])
         found[share] = (study[:80, None] > study[None, 80:]).mean()
     assert found[0.6] > found[0.0] + 0.02
@@ -70,7 +72,7 @@ def test_a_segment_that_is_seldom_occluded_is_believed_as_the_others_are() -> No
     kept = np.r_[np.flatnonzero(often), rare, np.arange(80, 160)]
     reader = reader_from(train_reader(known.part(np.isin(np.arange(160), kept)), CONFIG))
     clot = reader.weight[:, 0]
-    assert clot[6:].min() > 0.5 * clot[:6].max()
+    assert clot[6:].min() > 0.4 * clot[:6].max()
 
 
 def test_what_is_not_known_or_weighs_nothing_trains_nothing() -> None:

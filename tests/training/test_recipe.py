@@ -57,6 +57,7 @@ def test_every_settings_file_belongs_to_a_recipe() -> None:
 def test_two_runs_of_one_name_are_refused(tmp_path: Path) -> None:
     text = (CONFIGS / "model-smoke.yaml").read_text()
     smoke = CONFIGS / "network/smoke.yaml"
+    text = text.replace("network/smoke-tissue.yaml", str(CONFIGS / "network/smoke-tissue.yaml"))
     changed = text.replace("[network/smoke.yaml, network/smoke-whole.yaml]", f"[{smoke}, {smoke}]")
     (tmp_path / "twice.yaml").write_text(changed)
     with pytest.raises(ConfigInvalid, match="one name"):
