@@ -66,7 +66,7 @@ class VesselNet(nn.Module):
         flag = has_ncct.reshape(-1, 1, 1, 1, 1)
         plain = torch.cat([(ncct / 60).clamp(-1.0, 3.0) * flag, flag.expand_as(ncct)], dim=1)
         place = self.place(ncct, corner)
-        out: torch.Tensor = self.body(torch.cat([_fold(fine), plain, place[:, :3]], dim=1))
+        out: torch.Tensor = self.body(torch.cat([fold(fine), plain, place[:, :3]], dim=1))
         vessel = out[:, :VESSEL_CLASSES] + place[:, 3:].to(out.dtype)
         return torch.cat([vessel, out[:, VESSEL_CLASSES:]], dim=1)
 
@@ -94,7 +94,7 @@ def make_network(config: NetworkConfig) -> VesselNet:
     return VesselNet(config)
 
 
-def _fold(x: torch.Tensor) -> torch.Tensor:
+def fold(x: torch.Tensor) -> torch.Tensor:
     """(b, c, z, y, x) to (b, 8 c, z/2, y/2, x/2), each block's voxels side by side in the channels."""
     b, c, z, y, w = x.shape
     split = x.reshape(b, c, z // 2, 2, y // 2, 2, w // 2, 2)

@@ -14,12 +14,13 @@ from torch.nn.functional import avg_pool3d, max_pool3d
 
 from lvo.anatomy import SITES
 from lvo.detector.evidence import EVIDENCE_GRID
+from lvo.detector.torch_network import fold
 
 CELL_STEP = 2
 """Voxels of the evidence grid per cell along each axis: 4 mm."""
 CELL_CHANNELS = 5
 FOLD = 2
-"""Cells per voxel of the deficit along each axis: 8 mm."""
+"""Cells per voxel of the deficit along each axis: 8 mm, for `fold` puts so many side by side."""
 CELL_SHAPE = tuple(n // CELL_STEP for n in EVIDENCE_GRID.shape)
 DEFICIT_SHAPE = tuple(n // FOLD for n in CELL_SHAPE)
 _BRAIN_HU, _VOXEL_HU = (18.0, 75.0), (-20.0, 110.0)
@@ -58,7 +59,7 @@ class DeficitNet(nn.Module):
         seen = torch.stack(
             [_mean(hu, brain, 42, 8), brain, _mean(gain, both, 6, 6), both, _mean(plain, both, 33, 8)], dim=1
         )
-        fine = torch.cat([_fold(seen), _fold(seen.flip(-1))], dim=1)
+        fine = torch.cat([fold(seen), fold(seen.flip(-1))], dim=1)
         place = _place(fine).expand(len(cells), -1, -1, -1, -1)
         out: Tensor = self.body(torch.cat([fine, place], dim=1))
         return out[:, 0]
@@ -125,14 +126,6 @@ def _mean(total: Tensor, share: Tensor, usual: float, spread: float) -> Tensor:
     """Standardised mean over the part of a cell that counts; nothing where too little does."""
     mean = (total / share.clamp(min=0.05) - usual) / spread
     return torch.where(share > _LEAST, mean.clamp(-3.0, 3.0), torch.zeros_like(mean))
-
-
-def _fold(x: Tensor) -> Tensor:
-    """Blocks of FOLD by FOLD by FOLD cells side by side in the channels."""
-    b, c, *shape = x.shape
-    z, y, w = (n // FOLD for n in shape)
-    split = x.reshape(b, c, z, FOLD, y, FOLD, w, FOLD)
-    return split.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, c * FOLD**3, z, y, w)
 
 
 def _place(like: Tensor) -> Tensor:

@@ -224,7 +224,8 @@ def _released(recipe: Recipe, trained: Mapping[str, tuple[Path, str]], note: str
     except BundleInvalid:
         return False
     for name, (source, prefix) in trained.items():
-        inside = load_file(recipe.out / "models" / f"{name}.safetensors")
+        stored = recipe.out / "models" / f"{name}.safetensors"
+        inside = load_file(stored) if stored.is_file() else {}  # none in a bundle of an earlier version
         wanted = {prefix + key: value.half() for key, value in weights_of(source).items()}
         if not all(key in inside and torch.equal(value, inside[key]) for key, value in wanted.items()):
             return False

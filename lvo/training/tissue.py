@@ -17,6 +17,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from lvo.anatomy import SITES
 from lvo.detector.evidence import MIRROR
 from lvo.detector.torch_tissue import FOLD, DeficitNet, TissueNet, brain_cells
+from lvo.errors import ConfigInvalid
 from lvo.training.boxed import DataConfig
 from lvo.training.checkpoint import weights_of
 from lvo.training.config import LoopConfig
@@ -64,10 +65,18 @@ class Cells:
 
 
 def read_cells(config: DataConfig) -> Cells:
-    """The patients of a pool, 0.4 MB each, the validation patients first."""
+    """The patients of a pool, 0.4 MB each, the validation patients first.
+
+    Raises
+    ------
+    ConfigInvalid
+        The pool was made by a version that did not keep what the brain lacks.
+    """
     seen, deficit, sites = [], [], []
     for path in sorted(pool_of(config).glob("[0-9]*.npz")):
         item = read_patient(path)
+        if "deficit" not in item:
+            raise ConfigInvalid(f"pool: {path} has no `deficit`; delete that pool and make it again.")
         cta, ncct = (torch.from_numpy(item[name]).float()[None, None] for name in ("cta", "ncct"))
         seen.append(brain_cells(cta, ncct, torch.ones(1, 1))[0].half())
         deficit.append(torch.from_numpy(item["deficit"]).half())

@@ -15,6 +15,8 @@ from torch.nn.functional import avg_pool3d
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.evidence import MIRROR
 from lvo.detector.torch_tissue import CELL_SHAPE, DEFICIT_SHAPE, FOLD
+from lvo.errors import ConfigInvalid
+from lvo.imaging.resample import HEAD_BOX
 from lvo.training.boxed import DataConfig
 from lvo.training.tissue import (
     Cells,
@@ -22,6 +24,7 @@ from lvo.training.tissue import (
     TissueConfig,
     deficit_loss,
     finished_network,
+    read_cells,
     territories,
     train_tissue,
     view,
@@ -100,6 +103,12 @@ def test_a_run_learns_goes_on_and_leaves_a_network(tmp_path: Path) -> None:
         told = network.deficit(cells.seen[:4].float()).sigmoid()
     dark = avg_pool3d(cells.deficit[:4].float()[:, None], FOLD)[:, 0]
     assert told[dark > 0.7].mean() > told[dark == 0].mean() + 0.3
+
+
+def test_a_pool_of_before_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    np.savez(tmp_path / "000000.npz", cta=np.zeros(HEAD_BOX.shape, np.int16))
+    with pytest.raises(ConfigInvalid, match="make it again"):
+        read_cells(DataConfig(pool=tmp_path))
 
 
 def test_validation_patients_are_never_trained_on() -> None:
