@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.cause import Cause, late_bolus
+from lvo.detector.evidence import DEFICIT_GRID
 from lvo.errors import OutOfDistribution
 from lvo.imaging.bolus import measure_bolus, report_bolus
 from lvo.imaging.resample import points_to_patient
-from lvo.report.view import Overlay
+from lvo.report.view import Layer, Overlay
 from lvo.study import BolusReport, Finding, FloatArray, HeadPose, Reason, Volume
 
 if TYPE_CHECKING:
@@ -47,7 +50,12 @@ def doubts(detection: Detection) -> tuple[Reason, ...]:
     """How far the answer and its place are to be trusted; a rejection where the answer is not."""
     found = _doubt(detection)
     likeliest = max((f.probability for f in detection.findings), default=1.0)
-    if detection.doubt != "strange" and likeliest < _PLACED:
+    if detection.doubt == "strange":
+        return found
+    if detection.by_brain:
+        text = "Suspected for brain that lacks contrast, not for a clot that was seen. Look at what feeds it."
+        found += (Reason(code="brain-not-artery", message=text, kind="caution"),)
+    if likeliest < _PLACED:
         text = "No single place stands out: the one that is named may be wrong. Look at every artery."
         found += (Reason(code="place-uncertain", message=text, kind="caution"),)
     return found
@@ -87,6 +95,8 @@ def findings_of(detection: Detection, cta: Volume, pose: HeadPose, bolus: BolusR
                 slice_number=cta.stack.slices.index(slice_ref) + 1,
                 cause=cause.name if cause else None,
                 cause_why=cause.why if cause else None,
+                brain_deficit=finding.brain_deficit,
+                brain_deficit_other_side=finding.brain_deficit_other_side,
             )
         )
     return tuple(found)
@@ -102,5 +112,11 @@ def _cause(detection: Detection, finding: HeadFinding, bolus: BolusReport) -> Ca
 
 def overlay_of(detection: Detection) -> Overlay:
     """What the pictures show of the detector's answer."""
-    grid = detection.grid
-    return Overlay(detection.arteries, detection.heatmap, grid.origin, grid.spacing)
+    grid, lack = detection.grid, detection.evidence.tissue.deficit
+    # Both sides of a real head are told to lack a little: what one lacks more is what the reader weighs.
+    more = np.maximum(lack - lack[..., ::-1], 0)
+    return Overlay(
+        Layer(detection.arteries, grid.origin, grid.spacing),
+        Layer(detection.heatmap, grid.origin, grid.spacing),
+        Layer(more, DEFICIT_GRID.origin, DEFICIT_GRID.spacing),
+    )

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lvo.anatomy import Segment, Side, Tier
 
-SCHEMA_VERSION = "1.2.0"
+SCHEMA_VERSION = "1.3.0"
 INTENDED_USE = (
     "Research use only. Not a medical device. The model was trained on synthetic data and has seen "
     "no patient. Every result must be reviewed by a clinician."
@@ -209,6 +209,12 @@ class Finding(Record):
     slice_number: int = Field(description="One-based place of that slice in the stack, feet to head.")
     cause: CauseName | None = Field(default=None, description="What it looks like; null where nothing tells.")
     cause_why: str | None = Field(default=None, description="What speaks for that cause, in a sentence.")
+    brain_deficit: float | None = Field(
+        default=None, ge=0, le=1, description="Share of its contrast that the brain which it feeds lacks."
+    )
+    brain_deficit_other_side: float | None = Field(
+        default=None, ge=0, le=1, description="The same of the other side; null of a midline artery."
+    )
 
 
 class SegmentProbability(Record):

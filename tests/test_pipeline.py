@@ -15,7 +15,7 @@ import pytest
 from lvo import analysis, pipeline
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.cause import Cause
-from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES, Evidence
+from lvo.detector.evidence import DEFICIT_GRID, EVIDENCE_GRID, VESSEL_CLASSES, Evidence, Tissue
 from lvo.errors import OutputUnwritable, PathNotFound, SlicesMissing
 from lvo.imaging.resample import HEAD_BOX, Grid, points_to_head
 from lvo.report.folder import prepare_output
@@ -105,6 +105,8 @@ class Found:
     probability: float = 0.9
     position: tuple[float, float, float] = CLOT_HEAD
     cause: Cause | None = CAUSE
+    brain_deficit: float | None = 0.4
+    brain_deficit_other_side: float | None = 0.1
 
 
 def seen(*tubes: tuple[Segment, Side, tuple[float, float, float]]) -> Evidence:
@@ -116,7 +118,15 @@ def seen(*tubes: tuple[Segment, Side, tuple[float, float, float]]) -> Evidence:
         vessel[1 + SITES.index((segment, side)), k - 6 : k + 7, j, i] = 1
     vessel[0] = 1 - vessel.sum(axis=0)
     none = np.zeros(shape, np.float32)
-    return Evidence(vessel, none + 1, none, none, none, none + 40, np.zeros(len(SITES), np.float32))
+    return Evidence(
+        vessel,
+        none + 1,
+        none,
+        none,
+        none,
+        none + 40,
+        Tissue(np.zeros(len(SITES), np.float32), np.zeros(DEFICIT_GRID.shape, np.float32)),
+    )
 
 
 class FakeDetector:
@@ -127,6 +137,7 @@ class FakeDetector:
     def __init__(self, suspected: bool = True, error: Exception | None = None) -> None:
         self.bundle, self.suspected, self.error = Bundle(), suspected, error
         self.doubt, self.evidence, self.found = "none", seen(), Found()
+        self.by_brain = False
         self.seen: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]] = []
 
     def detect(self, cta: npt.NDArray[np.float32], ncct: npt.NDArray[np.float32] | None) -> Any:
@@ -139,7 +150,7 @@ class FakeDetector:
             suspected = self.suspected
             findings = (self.found,) if self.suspected else ()
             segments = ((Segment.M1, Side.LEFT, probability),)
-            doubt, evidence = self.doubt, self.evidence
+            doubt, evidence, by_brain = self.doubt, self.evidence, self.by_brain
             heatmap, arteries = evidence.arteries * evidence.clot, evidence.arteries
             grid = EVIDENCE_GRID
 
@@ -227,6 +238,27 @@ def test_a_place_that_does_not_stand_out_is_named_with_a_caution(probability: fl
     detector.found = Found(probability=probability)
     result = pipeline.analyse(study_of(), detector).result
     assert result.findings and ("place-uncertain" in codes(result, "caution")) is told
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_study_suspected_for_its_brain_alone_says_so(told: bool) -> None:
+    detector = FakeDetector()
+    detector.by_brain = told
+    analysis = pipeline.analyse(study_of(), detector)
+    assert ("brain-not-artery" in codes(analysis.result, "caution")) is told
+    (finding,) = analysis.result.findings
+    assert (finding.brain_deficit, finding.brain_deficit_other_side) == (0.4, 0.1)
+
+
+def test_the_pictures_show_what_one_side_of_the_brain_lacks_more() -> None:
+    detector = FakeDetector()
+    lack = detector.evidence.tissue.deficit
+    lack[9, 6, 14], lack[9, 6, 3] = 0.7, 0.2
+    scene = pipeline.analyse(study_of(), detector).scene
+    assert scene is not None and scene.overlay is not None
+    shown = scene.overlay.deficit
+    assert shown.values[9, 6, 14] == pytest.approx(0.5) and np.count_nonzero(shown.values) == 1
+    assert shown.origin[0] + 14 * shown.spacing > 20, "on the patient's left"
 
 
 @pytest.mark.parametrize("suspected", [True, False])

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.bundle import Bundle, Metadata, load_bundle
 from lvo.detector.cause import Cause, cause_of
-from lvo.detector.evidence import EVIDENCE_GRID, MIRROR, Evidence, locate, network_input
-from lvo.detector.features import site_features
+from lvo.detector.evidence import EVIDENCE_GRID, MIRROR, Evidence, Tissue, locate, network_input
+from lvo.detector.features import STARVED, site_features
 from lvo.detector.reader import Answer, Reader, calibrated, load_reader
 from lvo.errors import BundleInvalid, DeviceUnavailable, InternalFault
 from lvo.imaging.resample import Grid
@@ -42,20 +43,30 @@ class Backend(Protocol):
         """Logits of the vessel network, float32 (OUTPUTS, z, y, x)."""
         ...
 
-    def tissue(self, inputs: dict[str, FloatArray]) -> FloatArray:
-        """Share of its contrast that what each site feeds lacks, float32 (sites,)."""
+    def tissue(self, inputs: dict[str, FloatArray]) -> Tissue:
+        """What the tissue network says."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class HeadFinding:
-    """A suspected occlusion in the head frame; position is (x, y, z) mm. `cause` is what it looks like."""
+    """A suspected occlusion in the head frame.
+
+    Attributes
+    ----------
+    position : (x, y, z) mm
+    cause : what it looks like
+    brain_deficit, brain_deficit_other_side : share of its contrast that the brain which it feeds lacks, and
+        that of the other side, where there is one.
+    """
 
     segment: Segment
     side: Side
     probability: float
     position: Point
     cause: Cause | None = None
+    brain_deficit: float | None = None
+    brain_deficit_other_side: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,7 @@ class Detection:
     findings : most proximal first; none unless `suspected`.
     heatmap, arteries : float32 (z, y, x) on `grid`: probability of clot, and of an artery.
     evidence : what it was concluded from, on `grid`.
+    by_brain : the study is suspected for what its brain lacks, and would not be for its arteries.
     doubt : whether the answer is close to the threshold, or the image at the edge of or beyond what the
         model was made for.
     """
@@ -82,6 +94,7 @@ class Detection:
     arteries: FloatArray
     evidence: Evidence
     grid: Grid = EVIDENCE_GRID
+    by_brain: bool = False
     doubt: Doubt = "none"
 
 
@@ -119,7 +132,13 @@ class Detector:
         chosen = suspicious_sites(answer, metadata)
         sites = answer.sites
         findings = tuple(
-            HeadFinding(*SITES[i], float(sites[i]), locate(evidence, i), cause_of(evidence, cta, ncct, i))
+            HeadFinding(
+                *SITES[i],
+                float(sites[i]),
+                locate(evidence, i),
+                cause_of(evidence, cta, ncct, i),
+                *_deficits(evidence.tissue, i),
+            )
             for i in chosen
         )
         segments = tuple((*site, float(p)) for site, p in zip(SITES, sites, strict=True))
@@ -132,19 +151,26 @@ class Detector:
             evidence.arteries * evidence.clot,
             evidence.arteries,
             evidence,
+            by_brain=bool(chosen) and not self._by_arteries(features),
             doubt=doubt_of(answer, self.reader.novelty(features), metadata),
         )
+
+    def _by_arteries(self, features: npt.NDArray[np.float32]) -> bool:
+        """Whether the study would be suspected if its brain lacked no more than the usual patient's."""
+        usual = features.copy()
+        usual[:, STARVED] = np.minimum(usual[:, STARVED], self.reader.mean[:, STARVED])
+        metadata = self.bundle.metadata
+        return margin(calibrated(self.reader.logits(usual), metadata), metadata) >= 0
 
     def look(self, cta: FloatArray, ncct: FloatArray | None = None) -> Evidence:
         """What the networks say of the image and, where the bundle asks for it, of its mirror image."""
         inputs = network_input(cta, ncct)
-        starved = self.network.tissue(inputs)
-        seen = Evidence.from_networks(self.network(inputs), starved, cta)
+        tissue = self.network.tissue(inputs)
+        seen = Evidence.from_networks(self.network(inputs), tissue, cta)
         if not self.bundle.metadata.mirrored_view:
             return seen
         flipped = inputs | {k: np.ascontiguousarray(inputs[k][..., ::-1]) for k in ("cta", "ncct")}
-        # The tissue network looks at both by itself.
-        other = Evidence.from_networks(self.network(flipped), starved[MIRROR], cta[..., ::-1])
+        other = Evidence.from_networks(self.network(flipped), tissue.mirrored, cta[..., ::-1])
         return seen.averaged(other)
 
     def check_parity(self) -> float:
@@ -171,6 +197,12 @@ class Detector:
                 f"(probabilities by {self.backend} differ by {worst:.1e} from the stored ones)"
             )
         return worst
+
+
+def _deficits(tissue: Tissue, site: int) -> tuple[float, float | None]:
+    """What the brain lacks that a site feeds, and that of the other side."""
+    own, other = (float(tissue.starved[i]) for i in (site, MIRROR[site]))
+    return own, None if site == MIRROR[site] else other
 
 
 def suspicious_sites(answer: Answer, metadata: Metadata) -> tuple[int, ...]:

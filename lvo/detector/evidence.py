@@ -29,10 +29,36 @@ EVIDENCE_GRID = Grid(
     spacing=HEAD_BOX.spacing * STEP,
     origin=tuple(o + HEAD_BOX.spacing * (STEP - 1) / 2 for o in HEAD_BOX.origin),  # type: ignore[arg-type]
 )
-"""Where the network's answers lie."""
+"""Where the vessel network's answers lie."""
+_DEFICIT_STEP = 4
+DEFICIT_GRID = Grid(
+    shape=tuple(n // _DEFICIT_STEP for n in EVIDENCE_GRID.shape),  # type: ignore[arg-type]
+    spacing=EVIDENCE_GRID.spacing * _DEFICIT_STEP,
+    origin=tuple(o + EVIDENCE_GRID.spacing * (_DEFICIT_STEP - 1) / 2 for o in EVIDENCE_GRID.origin),  # type: ignore[arg-type]
+)
+"""Where the tissue network's answers lie: voxels of 8 mm."""
 MIRROR = np.array([SITES.index((segment, side.mirrored)) for segment, side in SITES])
 """Index of the same segment on the other side, for every site."""
 _MIRRORED_CLASS = np.concatenate([[0], 1 + MIRROR, [VESSEL_CLASSES - 2, VESSEL_CLASSES - 1]])
+
+
+@dataclass(frozen=True, slots=True)
+class Tissue:
+    """What the brain says.
+
+    Attributes
+    ----------
+    starved : float32 (sites,), share of its contrast that the brain which each site feeds lacks
+    deficit : float32 (z, y, x) on DEFICIT_GRID, the same of each place; 0 where no brain is seen
+    """
+
+    starved: FloatArray
+    deficit: FloatArray
+
+    @property
+    def mirrored(self) -> Tissue:
+        """What the mirror image's says: the network looks at both by itself."""
+        return Tissue(self.starved[MIRROR], self.deficit[..., ::-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +71,7 @@ class Evidence:
     lit, missing, clot : float32 (z, y, x), the state of the lumen if an artery runs here; add up to 1
     cutoff : float32 (z, y, x), probability that contrast stops, or begins again, at a clot here
     bright : float32 (z, y, x), HU of the brightest of the input voxels in each output voxel
-    starved : float32 (sites,), share of its contrast that the brain which each site feeds lacks
+    tissue : what the brain says
     """
 
     vessel: FloatArray
@@ -54,18 +80,18 @@ class Evidence:
     clot: FloatArray
     cutoff: FloatArray
     bright: FloatArray
-    starved: FloatArray
+    tissue: Tissue
 
     @classmethod
-    def from_networks(cls, logits: FloatArray, starved: FloatArray, cta: FloatArray) -> Evidence:
-        """Probabilities from the outputs, float32 (OUTPUTS, z, y, x) and (sites,)."""
+    def from_networks(cls, logits: FloatArray, tissue: Tissue, cta: FloatArray) -> Evidence:
+        """Probabilities from the outputs; the vessel network's are float32 (OUTPUTS, z, y, x)."""
         lit, missing, clot = _softmax(logits[VESSEL_CLASSES:-1])
         cutoff = np.asarray(expit(logits[-1]), dtype=np.float32)
         bright = blocks(cta).max(axis=(1, 3, 5))
-        return cls(_softmax(logits[:VESSEL_CLASSES]), lit, missing, clot, cutoff, bright, starved)
+        return cls(_softmax(logits[:VESSEL_CLASSES]), lit, missing, clot, cutoff, bright, tissue)
 
     def averaged(self, mirrored: Evidence) -> Evidence:
-        """The mean of this and of what was said of the mirrored image, brought back."""
+        """The mean of this and of what was said of the mirrored image's arteries, brought back."""
         vessel, lit, missing, clot, cutoff = (
             np.float32(0.5) * (own + other[..., ::-1])
             for own, other in (
@@ -76,8 +102,7 @@ class Evidence:
                 (self.cutoff, mirrored.cutoff),
             )
         )
-        starved = np.float32(0.5) * (self.starved + mirrored.starved[MIRROR])
-        return Evidence(vessel, lit, missing, clot, cutoff, self.bright, starved)
+        return Evidence(vessel, lit, missing, clot, cutoff, self.bright, self.tissue)
 
     @property
     def arteries(self) -> FloatArray:

@@ -14,6 +14,8 @@ FEATURES = 11
 WEIGHED = slice(5, 11)
 """Columns of those that the reader weighs: probabilities, of the strongest voxels of a site, and the share of
 its contrast that the brain lacks. The others only tell whether a study is like those that it knows."""
+STARVED = 10
+"""The column of the latter."""
 _BLOCK = 72
 """Voxels that are searched together; they divide those of the evidence grid."""
 
@@ -35,7 +37,7 @@ def site_features(evidence: Evidence) -> npt.NDArray[np.float32]:
     # Beside an artery the state of the lumen is nobody's question, and what is said of it is arbitrary.
     tops = [_strongest(near * (states[:, k] * arteries), n) for k, n in ((2, 4), (2, 20), (1, 20))]
     tops += [_strongest(near * evidence.cutoff.ravel(), n) for n in (1, 6)]
-    columns = [*np.log1p(amount[:, 1:]).T, *share.T, *tops, evidence.starved]
+    columns = [*np.log1p(amount[:, 1:]).T, *share.T, *tops, evidence.tissue.starved]
     return np.stack(columns, axis=1).astype(np.float32)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 
 from lvo.detector.bundle import Bundle
+from lvo.detector.evidence import Tissue
 from lvo.errors import BundleInvalid
 from lvo.study import FloatArray
 
@@ -33,10 +34,10 @@ class OnnxBackend:
         (out,) = self._vessels.run(None, inputs)
         return np.asarray(out[0], dtype=np.float32)
 
-    def tissue(self, inputs: dict[str, FloatArray]) -> FloatArray:
-        """Share of its contrast that what each site feeds lacks, float32 (sites,)."""
-        (out,) = self._tissue.run(None, inputs)
-        return np.asarray(out[0], dtype=np.float32)
+    def tissue(self, inputs: dict[str, FloatArray]) -> Tissue:
+        """What the tissue network says."""
+        starved, deficit = self._tissue.run(["starved", "deficit"], inputs)
+        return Tissue(starved[0], deficit[0])
 
 
 def _session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from lvo.detector.bundle import Bundle
+from lvo.detector.evidence import Tissue
 from lvo.detector.torch_network import make_network
 from lvo.detector.torch_tissue import TissueNet
 from lvo.study import FloatArray
@@ -51,12 +52,11 @@ class TorchBackend:
         array: FloatArray = out[0].float().cpu().numpy()
         return array
 
-    def tissue(self, inputs: dict[str, FloatArray]) -> FloatArray:
-        """Share of its contrast that what each site feeds lacks, float32 (sites,)."""
+    def tissue(self, inputs: dict[str, FloatArray]) -> Tissue:
+        """What the tissue network says."""
         with torch.inference_mode():
-            out = self._tissue(*self._tensors(inputs))
-        array: FloatArray = out[0].cpu().numpy()
-        return array
+            starved, deficit = self._tissue(*self._tensors(inputs))
+        return Tissue(starved[0].cpu().numpy(), deficit[0].cpu().numpy())
 
     def _tensors(self, inputs: dict[str, FloatArray]) -> list[torch.Tensor]:
         return [torch.from_numpy(inputs[k]).to(self._device) for k in ("cta", "ncct", "has_ncct")]

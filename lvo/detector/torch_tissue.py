@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d, max_pool3d
 
 from lvo.anatomy import SITES
-from lvo.detector.evidence import EVIDENCE_GRID
+from lvo.detector.evidence import DEFICIT_GRID, EVIDENCE_GRID
 from lvo.detector.torch_network import fold
 
 CELL_STEP = 2
@@ -22,10 +22,13 @@ CELL_CHANNELS = 5
 FOLD = 2
 """Cells per voxel of the deficit along each axis: 8 mm, for `fold` puts so many side by side."""
 CELL_SHAPE = tuple(n // CELL_STEP for n in EVIDENCE_GRID.shape)
-DEFICIT_SHAPE = tuple(n // FOLD for n in CELL_SHAPE)
 _BRAIN_HU, _VOXEL_HU = (18.0, 75.0), (-20.0, 110.0)
 _OTHER_HU = (-60.0, 130.0)
 """Air, fat, bone and vessels lie beyond; what touches them is not looked at."""
+_USUAL_HU = 37.0
+"""Level of the brain in a CTA, to which all are brought."""
+_LEVEL_REACH = (40.0, 15.0, 12.0)
+"""HU around the level found last, the usual one first, within which the next is the mean."""
 _LEAST = 0.15
 """Of a cell or voxel that must be brain to count."""
 _FILTERS = 32
@@ -76,10 +79,12 @@ class TissueNet(nn.Module):
         self.territory: Tensor
         self.deficit = DeficitNet()
         # How much each place lacks on average beyond an occlusion of each site.
-        self.register_buffer("territory", torch.zeros(len(SITES), *DEFICIT_SHAPE))
+        self.register_buffer("territory", torch.zeros(len(SITES), *DEFICIT_GRID.shape))
 
-    def forward(self, cta: Tensor, ncct: Tensor, has_ncct: Tensor) -> Tensor:
-        """Share of its contrast that what each site feeds lacks, (b, sites), 0 to 1.
+    def forward(self, cta: Tensor, ncct: Tensor, has_ncct: Tensor) -> tuple[Tensor, Tensor]:
+        """Share of its contrast that what each site feeds lacks, (b, sites), and that each place lacks.
+
+        The latter is (b, z, y, x) on `lvo.detector.evidence.DEFICIT_GRID`, 0 where no brain is seen.
 
         Parameters
         ----------
@@ -87,30 +92,49 @@ class TissueNet(nn.Module):
         """
         cells = brain_cells(cta, ncct, has_ncct)
         mirrored = self.deficit(cells.flip(-1)).sigmoid().flip(-1)
-        deficit = (self.deficit(cells).sigmoid() + mirrored) / 2
-        seen = visible(cells).flatten(1)
+        seen = visible(cells)
+        deficit = (self.deficit(cells).sigmoid() + mirrored) / 2 * seen
         feeds = self.territory.flatten(1).T
-        share: Tensor = ((deficit.flatten(1) * seen) @ feeds) / (seen @ feeds + 1e-3)
-        return share
+        starved = (deficit.flatten(1) @ feeds) / (seen.flatten(1) @ feeds + 1e-3)
+        return starved, deficit
 
 
 def brain_cells(cta: Tensor, ncct: Tensor, has_ncct: Tensor) -> Tensor:
     """What is known of the brain in cells of 4 mm, (b, CELL_CHANNELS, z, y, x).
 
-    The share of a cell that is brain, and its HU times that; the share that the NCCT shows as brain, too,
-    and what the CTA has there more than the NCCT, and the NCCT, both times that.
+    Both scans are brought to the usual level of a brain in the CTA first: brains differ in it, by age and
+    scanner, by more than what tells brain from fluid. Then the share of a cell that is brain, and its HU
+    times that; the share that the NCCT shows as brain, too, and what the CTA has there more than the NCCT,
+    and the NCCT, both times that.
 
     Parameters
     ----------
     cta, ncct, has_ncct : as `lvo.detector.torch_network.VesselNet.forward` takes them.
     """
+    seen = has_ncct.reshape(-1, 1, 1, 1, 1)
     soft = avg_pool3d(cta, 2)
     smooth = avg_pool3d(soft, 3, 1, 1, count_include_pad=False)
+    beyond = _level(smooth) - _USUAL_HU
+    soft, smooth, ncct = soft - beyond, smooth - beyond, ncct - beyond * seen
     brain = _within(smooth, _BRAIN_HU) * _within(soft, _VOXEL_HU)
     brain = brain * (1 - max_pool3d(1 - _within(soft, _OTHER_HU), 3, 1, 1))
-    both = brain * _within(ncct, (0.0, _BRAIN_HU[1])) * has_ncct.reshape(-1, 1, 1, 1, 1)
+    both = brain * _within(ncct, (0.0, _BRAIN_HU[1])) * seen
     parts = [brain, soft * brain, both, (soft - ncct) * both, ncct * both]
     return avg_pool3d(torch.cat(parts, dim=1), CELL_STEP)
+
+
+def _level(smooth: Tensor) -> Tensor:
+    """HU of most of the brain, (b, 1, 1, 1, 1), from smoothed HU; the usual level where there is none.
+
+    A mean that is drawn to where most values lie, so that fluid, vessels and bone hardly count.
+    """
+    level = torch.full_like(smooth[:, :, :1, :1, :1], _USUAL_HU)
+    for reach in _LEVEL_REACH:
+        near = ((smooth - level).abs() < reach).to(smooth.dtype)
+        count = near.sum(dim=(1, 2, 3, 4), keepdim=True)
+        mean = (smooth * near).sum(dim=(1, 2, 3, 4), keepdim=True) / count.clamp(min=1)
+        level = torch.where(count >= 1, mean, level)
+    return level
 
 
 def visible(cells: Tensor) -> Tensor:

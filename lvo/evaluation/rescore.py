@@ -16,7 +16,7 @@ from lvo.imaging.resample import points_to_patient
 from lvo.report.folder import RESULT_NAME, write_result
 from lvo.study import Finding, ModelRef, Role, SegmentProbability, SeriesRecord, Status, StudyResult
 
-DOUBT_CODES = ("equivocal", "unusual-image", "place-uncertain", OutOfDistribution.code)
+DOUBT_CODES = ("equivocal", "unusual-image", "brain-not-artery", "place-uncertain", OutOfDistribution.code)
 """Reasons of `lvo.answer.doubts`: the detector's own, so they go with its answer."""
 UNKNOWN_SLICE = 0
 """Slice number of a rescored finding: the scan's slices are not kept, so none can be named."""
@@ -113,6 +113,8 @@ def _finding(found: HeadFinding, stored: StudyResult) -> Finding:
         slice_number=UNKNOWN_SLICE,
         cause=found.cause.name if found.cause else None,
         cause_why=found.cause.why if found.cause else None,
+        brain_deficit=found.brain_deficit,
+        brain_deficit_other_side=found.brain_deficit_other_side,
     )
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 
-from lvo.report.panels import Panel, Plane, Rgb, draw_panel, without_bulky_bone
+from lvo.report.panels import Panel, Plane, Rgb, draw_panel, projected, tint, without_bulky_bone
 from lvo.report.view import HeadView, Overlay
-from lvo.study import FloatArray
 
 Axis = Literal["x", "y", "z"]
 Span = tuple[float, float]
@@ -55,29 +53,9 @@ def artery_map_panels(view: HeadView, overlay: Overlay, width: int) -> list[Pane
 
 def _lay_over(panel: Panel, overlay: Overlay) -> None:
     """Outline the arteries and colour the clot in a panel, in place."""
-    artery, clot = (_projected(panel, a, overlay) for a in (overlay.arteries, overlay.clot))
+    artery, clot = (projected(panel, layer) for layer in (overlay.arteries, overlay.clot))
     pixels = np.asarray(panel.image).astype(np.float32) * _DIMMED
     inside = artery >= _ARTERY_FROM
     outline = inside & ~ndimage.binary_erosion(inside, iterations=max(1, panel.image.width // 270))
     pixels[outline] = ARTERY
-    share = np.where(clot >= _CLOT_FROM, np.clip(clot, 0, 1) * _OPAQUE, 0)[..., None]
-    pixels = pixels * (1 - share) + np.array(CLOT, np.float32) * share
-    panel.image.paste(Image.fromarray(pixels.astype(np.uint8)))
-
-
-def _projected(panel: Panel, values: FloatArray, overlay: Overlay) -> FloatArray:
-    """The largest value along the line of sight in the panel's slab, in the panel's pixels."""
-    dimension = 0 if panel.plane == "axial" else 1
-    first = overlay.origin[2 if panel.plane == "axial" else 1]
-    at = first + overlay.spacing * np.arange(values.shape[dimension])
-    held = np.flatnonzero((at >= panel.slab[0]) & (at <= panel.slab[1]))
-    flat = np.take(values, held, axis=dimension).max(axis=dimension)
-    x0, y0, z0 = overlay.origin
-    top = y0 if panel.plane == "axial" else -(z0 + overlay.spacing * (values.shape[0] - 1))
-    if panel.plane == "coronal":
-        flat = flat[::-1]
-    step = 1 / (panel.pixels_per_mm * overlay.spacing)
-    offset = ((panel.corner[1] - top) / overlay.spacing, (panel.corner[0] - x0) / overlay.spacing)
-    size = (panel.image.height, panel.image.width)
-    found: FloatArray = ndimage.affine_transform(flat, [step, step], offset, size, order=1, cval=0.0)
-    return found
+    tint(panel, pixels, np.where(clot >= _CLOT_FROM, np.clip(clot, 0, 1) * _OPAQUE, 0), CLOT)

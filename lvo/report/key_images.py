@@ -9,9 +9,10 @@ from typing import Literal
 from PIL import Image, ImageDraw
 
 from lvo.report.artery_map import artery_map_panels
+from lvo.report.brain_map import brain_map_panels
 from lvo.report.panels import BACKGROUND, Panel, Plane, Rgb, draw_panel, font, ring, text, without_bulky_bone
 from lvo.report.view import HeadView, Mark, Overlay
-from lvo.report.words import CAUSE, bolus_line, cause_line
+from lvo.report.words import CAUSE, bolus_line, brain_line, cause_line, place
 from lvo.study import Finding, Status, StudyResult
 
 PAGE_WIDTH = 1080
@@ -70,6 +71,7 @@ def write_key_images(result: StudyResult, view: HeadView, out: Path) -> tuple[st
             pages[f"finding_{number + 1}.png"] = finding_page(result, view, mark, number)
         if view.overlay is not None:
             pages["artery_map.png"] = _artery_map_page(result, view, view.overlay)
+            pages["brain_map.png"] = _brain_map_page(result, view, view.overlay)
         pages["pose_check.png"] = head_page(result, view)
     for name, page in pages.items():
         page.save(out / name, compress_level=2)
@@ -111,6 +113,13 @@ def _artery_map_page(result: StudyResult, view: HeadView, overlay: Overlay) -> I
     return _page(result, artery_map_panels(view, overlay, PAGE_WIDTH // 2), notes)
 
 
+def _brain_map_page(result: StudyResult, view: HeadView, overlay: Overlay) -> Image.Image:
+    """Where the brain lacks contrast."""
+    notes = ["Violet: brain darker than the other side, as beyond an occlusion. Old infarcts look alike."]
+    notes += [f"{place(f)}. {line}" for f in result.findings if (line := brain_line(f))]
+    return _page(result, brain_map_panels(view, overlay.deficit, PAGE_WIDTH // 2), notes)
+
+
 def finding_page(result: StudyResult, view: HeadView, mark: Mark, number: int) -> Image.Image:
     """Thin slices through one finding: axial above, coronal below, both sides in view."""
     x, y, z = mark.position
@@ -123,8 +132,8 @@ def finding_page(result: StudyResult, view: HeadView, mark: Mark, number: int) -
     ]
     for panel in panels:
         ring(panel, mark)
-    looks = cause_line(result.findings[number]) if number < len(result.findings) else ""
-    return _page(result, panels, [f"Slices through {mark.label}.", *([looks] if looks else [])])
+    told = [cause_line(f) or brain_line(f) for f in result.findings[number : number + 1]]
+    return _page(result, panels, [f"Slices through {mark.label}.", *(line for line in told if line)])
 
 
 def _reaching(span: tuple[float, float], at: float) -> tuple[float, float]:

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 
-from lvo.report.view import HeadView, Mark
+from lvo.report.view import HeadView, Layer, Mark
 from lvo.study import FloatArray, Point
 
 Plane = Literal["axial", "coronal", "sagittal"]
@@ -41,6 +42,7 @@ WINDOWS: dict[str, tuple[float, float]] = {
     "mip": (-20.0, 520.0),
     "CTA": (-60.0, 340.0),
     "NCCT": (-10.0, 90.0),
+    "brain": (5.0, 85.0),
 }
 
 
@@ -134,6 +136,7 @@ def draw_panel(
     width: int,
     crop: tuple[tuple[float, float], tuple[float, float]],
     projection: Projection = "mean",
+    windowed: str | None = None,
 ) -> Panel:
     """Project a slab and label it.
 
@@ -147,17 +150,44 @@ def draw_panel(
         What to show across and along the picture's vertical axis (y of an axial panel, else z), mm.
     projection : {"mean", "maximum"}
         Mean for a slice, maximum for a MIP.
+    windowed : str, optional
+        Which of `WINDOWS`; None takes that of the projection and modality.
     """
     slab = (centre - thickness / 2, centre + thickness / 2)
     block, corner = _flatten(view, plane, slab, crop)
     flat = block.max(axis=0) if projection == "maximum" else block.mean(axis=0)
-    grey = window(flat, *WINDOWS["mip" if projection == "maximum" else view.modality])
+    usual = "mip" if projection == "maximum" else view.modality
+    grey = window(flat, *WINDOWS[windowed or usual])
     scale = width / grey.shape[1]
     size = (width, round(grey.shape[0] * scale))
     image = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC).convert("RGB")
     panel = Panel(image, plane, corner, scale / view.spacing, slab)
     _label(panel)
     return panel
+
+
+def projected(panel: Panel, layer: Layer, projection: Projection = "maximum") -> FloatArray:
+    """What a layer has along the line of sight in the panel's slab, in the panel's pixels."""
+    dimension = 0 if panel.plane == "axial" else 1
+    values, spacing, (x0, y0, z0) = layer.values, layer.spacing, layer.origin
+    at = (z0 if panel.plane == "axial" else y0) + spacing * np.arange(values.shape[dimension])
+    held = np.flatnonzero((at >= panel.slab[0]) & (at <= panel.slab[1]))
+    through = np.take(values, held, axis=dimension)
+    flat = through.max(axis=dimension) if projection == "maximum" else through.mean(axis=dimension)
+    top = y0 if panel.plane == "axial" else -(z0 + spacing * (values.shape[0] - 1))
+    if panel.plane == "coronal":
+        flat = flat[::-1]
+    step = 1 / (panel.pixels_per_mm * spacing)
+    offset = ((panel.corner[1] - top) / spacing, (panel.corner[0] - x0) / spacing)
+    size = (panel.image.height, panel.image.width)
+    found: FloatArray = ndimage.affine_transform(flat, [step, step], offset, size, order=1, cval=0.0)
+    return found
+
+
+def tint(panel: Panel, pixels: FloatArray, share: FloatArray, colour: Rgb) -> None:
+    """Put pixels (height, width, 3) into a panel, each with its share (height, width) of a colour."""
+    tinted = pixels * (1 - share[..., None]) + np.array(colour, np.float32) * share[..., None]
+    panel.image.paste(Image.fromarray(tinted.astype(np.uint8)))
 
 
 def _label(panel: Panel) -> None:

@@ -8,8 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from lvo.anatomy import Side
-from lvo.report.words import bolus_line, cause_line
+from lvo.report.words import bolus_line, brain_line, cause_line, place
 from lvo.study import Finding, Reason, Status, StudyResult
 
 _STYLE = {
@@ -25,12 +24,6 @@ _HEADLINE = {
 REASON_STYLE = {"rejection": "bold yellow", "repair": "cyan", "caution": "yellow", "information": "dim"}
 
 
-def place(finding: Finding) -> str:
-    """Segment and side as a physician says them: ``left M1``, ``basilar artery``."""
-    side = "" if finding.side is Side.MIDLINE else f"{finding.side.value} "
-    return f"{side}{finding.segment.label}"
-
-
 def render(result: StudyResult) -> RenderableType:
     """The whole result: headline, findings, bolus, reasons, series, timings, and what this is not."""
     parts: list[RenderableType] = [Text(f" {_HEADLINE[result.status]} ", style=_STYLE[result.status])]
@@ -39,6 +32,7 @@ def render(result: StudyResult) -> RenderableType:
     if result.findings:
         parts.append(_findings(result.findings))
         parts += (Text(f"{place(f)}: {line}") for f in result.findings if (line := cause_line(f)))
+        parts += (Text(f"{place(f)}: {line}") for f in result.findings if (line := brain_line(f)))
     if result.bolus is not None:
         parts.append(Text(bolus_line(result.bolus)))
     if result.reasons:

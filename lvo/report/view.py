@@ -34,23 +34,38 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Overlay:
-    """What the detector saw, to be laid over the scan.
+class Layer:
+    """Values of places in the head.
 
     Attributes
     ----------
-    arteries, clot : float32, shape (z, y, x), 0 to 1
-        Probability of an artery, lit or not, and of clot in one.
+    values : float32, shape (z, y, x), 0 to 1
     origin : Point
         Head-frame (x, y, z) of the centre of the first voxel, mm.
     spacing : float
         Edge of a voxel, mm.
     """
 
-    arteries: FloatArray
-    clot: FloatArray
+    values: FloatArray
     origin: Point
     spacing: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """What the detector saw, to be laid over the scan.
+
+    Attributes
+    ----------
+    arteries, clot : Layer
+        Probability of an artery, lit or not, and of clot in one.
+    deficit : Layer
+        Share of its contrast that the brain lacks beyond what the other side does.
+    """
+
+    arteries: Layer
+    clot: Layer
+    deficit: Layer
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lvo.anatomy import Side
 from lvo.study import BolusPhase, BolusReport, CauseName, Finding
 
 CAUSE: dict[CauseName, str] = {
@@ -18,12 +19,30 @@ PHASE: dict[BolusPhase, str] = {
     "venous": "venous phase",
 }
 
+_DEFICIT_TOLD = 0.1
+"""Share of its contrast that the brain lacks more than the other side's, from which it is told."""
+
+
+def place(finding: Finding) -> str:
+    """Segment and side as a physician says them: ``left M1``, ``basilar artery``."""
+    side = "" if finding.side is Side.MIDLINE else f"{finding.side.value} "
+    return f"{side}{finding.segment.label}"
+
 
 def cause_line(finding: Finding) -> str:
     """What a finding looks like and why; empty where nothing tells."""
     if finding.cause is None:
         return ""
     return f"Looks like: {CAUSE[finding.cause]}. {finding.cause_why or ''}".strip()
+
+
+def brain_line(finding: Finding) -> str:
+    """What the brain that a finding feeds lacks; empty where that is nothing to speak of."""
+    own, other = finding.brain_deficit, finding.brain_deficit_other_side
+    if own is None or own - (other or 0) < _DEFICIT_TOLD:
+        return ""
+    against = "" if other is None else f"; on the other side {other:.0%}"
+    return f"Brain that it feeds: {own:.0%} of the contrast is missing{against}."
 
 
 def bolus_line(bolus: BolusReport) -> str:

@@ -32,12 +32,12 @@ def export_vessels(trained: Path, out: Path, network: NetworkConfig) -> None:
     """
     body = make_network(network)
     body.load_state_dict(weights_of(trained))
-    _export(body, "vessels", "logits", out)
+    _export(body, "vessels", ["logits"], out)
 
 
 def export_tissue(network: TissueNet, out: Path) -> None:
     """Write the tissue network of a bundle."""
-    _export(network, "tissue", "starved", out)
+    _export(network, "tissue", ["starved", "deficit"], out)
 
 
 def take_over(name: str, source: Path, out: Path) -> None:
@@ -56,7 +56,7 @@ def take_over(name: str, source: Path, out: Path) -> None:
         shutil.copyfile(source / f"{name}.onnx", models / f"{name}.onnx")
 
 
-def _export(network: nn.Module, name: str, output: str, out: Path) -> None:
+def _export(network: nn.Module, name: str, outputs: list[str], out: Path) -> None:
     """``models/NAME.onnx`` and ``.safetensors``; weights are rounded first, so that both hold the same."""
     models = out / "models"
     models.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def _export(network: nn.Module, name: str, output: str, out: Path) -> None:
         network.eval(),
         (torch.zeros(1, 1, *box), torch.zeros(1, 1, *small), torch.ones(1, 1)),
         input_names=["cta", "ncct", "has_ncct"],
-        output_names=[output],
+        output_names=outputs,
         dynamo=True,
         external_data=False,
     )

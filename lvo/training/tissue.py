@@ -15,8 +15,8 @@ from torch.nn import functional
 from torch.utils.data import IterableDataset, get_worker_info
 
 from lvo.anatomy import SITES
-from lvo.detector.evidence import MIRROR
-from lvo.detector.torch_tissue import FOLD, DeficitNet, TissueNet, brain_cells
+from lvo.detector.evidence import EVIDENCE_GRID, MIRROR
+from lvo.detector.torch_tissue import CELL_STEP, FOLD, DeficitNet, TissueNet, brain_cells
 from lvo.errors import ConfigInvalid
 from lvo.training.boxed import DataConfig
 from lvo.training.checkpoint import weights_of
@@ -27,6 +27,9 @@ from lvo.training.watching import LossFn
 
 _CELL_MOST = 12
 """Cells that a scan lacks at most at the bottom of the box, or at its top."""
+_SOME = 0.15
+"""Of a cell that must be brain for its mean to be known."""
+_CELL_MM = EVIDENCE_GRID.spacing * CELL_STEP
 _FEW = 1e-4
 """Probability below which a deficit is none, for the entropy of the truth."""
 
@@ -37,11 +40,19 @@ class TissueConfig(LoopConfig):
     Attributes
     ----------
     data : the pool of patients, how often a view is without NCCT or cut short, and how many validate.
-    shading_hu : standard deviation of a smooth error of the CTA's brightness, as no phantom has it.
+    level_hu, contrast : standard deviations of how much brighter the whole brain is, and of the logarithm
+        of how much more its tissues differ, than a phantom's: brains and scanners do.
+    shading_hu : standard deviation of a smooth error of the brightness of each scan, as no phantom has it.
+    moved_mm, turned_degrees : standard deviations, for each axis, of how the head lies in the NCCT against
+        how it lies in the CTA.
     """
 
     data: DataConfig
+    level_hu: float = Field(default=7.0, ge=0)
+    contrast: float = Field(default=0.4, ge=0)
     shading_hu: float = Field(default=1.0, ge=0)
+    moved_mm: float = Field(default=1.5, ge=0)
+    turned_degrees: float = Field(default=1.5, ge=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +121,53 @@ class CellViews(IterableDataset[dict[str, Tensor]]):
 
 
 def view(cells: Tensor, deficit: Tensor, rng: np.random.Generator, config: TissueConfig) -> dict[str, Tensor]:
-    """Another view of a patient: mirrored, shaded, with or without the NCCT, cut short as scans are."""
+    """Another view of a patient: mirrored, in another brain, without the NCCT or with it, cut short."""
     cells = cells.clone()
     if rng.random() < 0.5:
         cells, deficit = cells.flip(-1), deficit.flip(-1)
-    brain, hu, both, gain, _ = cells
-    rough = torch.from_numpy(rng.standard_normal((1, 1, 4, 4, 4), np.float32))
-    smooth = functional.interpolate(rough, hu.shape, mode="trilinear", align_corners=True)[0, 0]
-    shade = config.shading_hu * (smooth + float(rng.normal()))
-    hu += shade * brain
-    gain += shade * both
+    otherwise(cells, rng, config)
     if rng.random() < config.data.ncct_dropped:
         cells[2:] = 0
     if rng.random() < config.data.cut_short:
         lost = int(rng.integers(1, _CELL_MOST))
         cells[:, slice(None, lost) if rng.random() < 0.75 else slice(-lost, None)] = 0
     return {"cells": cells, "deficit": deficit}
+
+
+def otherwise(cells: Tensor, rng: np.random.Generator, config: TissueConfig) -> None:
+    """The same contrast in another brain, by another scanner, whose two scans do not quite fit; in place."""
+    brain, hu, both, gain, plain = cells
+    usual = plain.sum() / both.sum().clamp(min=1)
+    spread = (plain - usual * both) * float(np.expm1(rng.normal(0, config.contrast)))
+    level = float(rng.normal(0, config.level_hu))
+    shade = config.shading_hu * (_smooth(hu, rng) + float(rng.normal()))
+    hu += spread + (level + shade) * brain
+    plain += spread + level * both
+    gain += shade * both
+    mean = torch.where(both > _SOME, plain / both.clamp(min=_SOME), usual + level)
+    shown = moved(mean, rng, config) + config.shading_hu * _smooth(hu, rng)
+    gain += (mean - shown) * both
+    plain.copy_(shown * both)
+
+
+def _smooth(like: Tensor, rng: np.random.Generator) -> Tensor:
+    """Something that changes over four centimetres, (z, y, x), of standard deviation 1 where it is drawn."""
+    rough = torch.from_numpy(rng.standard_normal((1, 1, 4, 4, 4), np.float32))
+    return functional.interpolate(rough, like.shape, mode="trilinear", align_corners=True)[0, 0]
+
+
+def moved(volume: Tensor, rng: np.random.Generator, config: TissueConfig) -> Tensor:
+    """A volume of cells (z, y, x) after a small turn and shift of the head; its edge goes on outwards."""
+    half = torch.tensor([n * _CELL_MM / 2 for n in reversed(volume.shape)])
+    turn = np.radians(rng.normal(0, config.turned_degrees, 3))
+    x, y, z = turn.tolist()
+    turned = torch.tensor([[1.0, -z, y], [z, 1.0, -x], [-y, x, 1.0]]) * half[None] / half[:, None]
+    shift = torch.from_numpy(rng.normal(0, config.moved_mm, 3).astype(np.float32)) / half
+    where = functional.affine_grid(
+        torch.cat([turned, shift[:, None]], 1)[None], [1, 1, *volume.shape], align_corners=False
+    )
+    out = functional.grid_sample(volume[None, None], where, padding_mode="border", align_corners=False)
+    return out[0, 0]
 
 
 def deficit_loss(outputs: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:

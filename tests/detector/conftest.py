@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.bundle import Metadata, seal
-from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES, Evidence
+from lvo.detector.evidence import DEFICIT_GRID, EVIDENCE_GRID, VESSEL_CLASSES, Evidence, Tissue
 from lvo.detector.features import FEATURES, WEIGHED
 from lvo.detector.reader import STUDY_ANSWERS
 
@@ -109,7 +109,13 @@ def make_evidence() -> Build:
         states[0] = 1 - states[1:].sum(axis=0)
         bright = np.where((vessel[0] < 0.5) & (states[0] > 0.5), 350, 40).astype(np.float32)
         ends = ndimage.binary_dilation(states[2] > 0) & (states[2] == 0) & (vessel[0] < 0.5)
-        return Evidence(vessel, *states, ends.astype(np.float32), bright, np.zeros(len(SITES), np.float32))
+        return Evidence(
+            vessel,
+            *states,
+            ends.astype(np.float32),
+            bright,
+            Tissue(np.zeros(len(SITES), np.float32), np.zeros(DEFICIT_GRID.shape, np.float32)),
+        )
 
     return build
 

@@ -10,7 +10,7 @@ import pytest
 
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.cause import SHORT_MM, beyond, cause_of, find_gap, late_bolus
-from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES, Evidence
+from lvo.detector.evidence import DEFICIT_GRID, EVIDENCE_GRID, VESSEL_CLASSES, Evidence, Tissue
 from lvo.imaging.resample import HEAD_BOX
 from lvo.study import BolusReport
 
@@ -33,7 +33,15 @@ def tubes(*vessels: tuple[Segment, Side, tuple[int, int], int]) -> Evidence:
     vessel[0] = 1 - vessel.sum(axis=0)
     none = np.zeros(EVIDENCE_GRID.shape, np.float32)
     bright = np.where(vessel[0] < 0.5, LUMEN_HU, 40).astype(np.float32)
-    return Evidence(vessel, none + 1, none, none, none, bright, np.zeros(len(SITES), np.float32))
+    return Evidence(
+        vessel,
+        none + 1,
+        none,
+        none,
+        none,
+        bright,
+        Tissue(np.zeros(len(SITES), np.float32), np.zeros(DEFICIT_GRID.shape, np.float32)),
+    )
 
 
 def middle_cerebral() -> Evidence:

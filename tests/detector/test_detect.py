@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector import Detector, load_detector
 from lvo.detector.bundle import default_path, load_bundle, seal
 from lvo.detector.detect import doubt_of, suspicious_sites
+from lvo.detector.features import STARVED
 from lvo.detector.reader import Answer, load_reader
 from lvo.errors import BundleInvalid, DeviceUnavailable, InternalFault
 from lvo.imaging.resample import HEAD_BOX
@@ -28,7 +30,7 @@ class Drawn:
         ends = evidence.cutoff.clip(1e-7, 1 - 1e-7)
         # logits whose softmax, or logistic, is what was drawn
         self.out = np.concatenate([np.log(drawn.clip(1e-7)), [np.log(ends / (1 - ends))]])
-        self.starved = evidence.starved
+        self.brain = evidence.tissue
         self.seen = None
 
     def __call__(self, inputs):
@@ -36,7 +38,7 @@ class Drawn:
         return self.out
 
     def tissue(self, inputs):
-        return self.starved
+        return self.brain
 
 
 @pytest.fixture
@@ -141,12 +143,32 @@ def test_the_mirrored_view_is_brought_back_before_it_is_read(build, make_evidenc
     assert len(looking.detect(marked).findings) == 1
 
 
-@pytest.mark.parametrize("network", ["out", "starved"])
+@pytest.mark.parametrize("network", ["arteries", "brain"])
 def test_an_answer_that_is_no_number_is_a_fault_and_no_negative(build, make_evidence, cta, network):
     detector = build(make_evidence())
-    setattr(detector.network, network, np.full_like(getattr(detector.network, network), np.nan))
+    drawn = detector.network
+    (drawn.out if network == "arteries" else drawn.brain.starved)[:] = np.nan
     with pytest.raises(InternalFault, match="not a number"):
         detector.detect(cta)
+
+
+@pytest.mark.parametrize(("clot", "by_brain"), [((), True), ((CLOT,), False)])
+def test_a_study_suspected_for_its_brain_alone_is_told_apart(
+    build, make_evidence, bundle_folder, cta, clot, by_brain
+):
+    path = bundle_folder / "models" / "reader.safetensors"
+    tensors = load_file(path)
+    tensors["weight"][:, -1] = 8
+    tensors["mean"][:, STARVED] = 0.5
+    save_file(tensors, path)
+    seal(bundle_folder)
+    evidence = make_evidence(clot=clot)
+    evidence.tissue.starved[[LEFT, RIGHT]] = 0.9, 0.1
+    detection = build(evidence).detect(cta)
+    assert detection.suspected and detection.by_brain is by_brain
+    if clot:
+        (finding,) = detection.findings
+        assert (finding.brain_deficit, finding.brain_deficit_other_side) == pytest.approx((0.9, 0.1))
 
 
 def store_case(detector, cta, **wrong):

@@ -3,12 +3,14 @@ import pytest
 
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.evidence import (
+    DEFICIT_GRID,
     EVIDENCE_GRID,
     MIRROR,
     OUTPUTS,
     STEP,
     VESSEL_CLASSES,
     Evidence,
+    Tissue,
     locate,
     network_input,
 )
@@ -24,7 +26,7 @@ def mirrored(e: Evidence) -> Evidence:
     vessel = e.vessel[..., ::-1].copy()
     vessel[1 : len(SITES) + 1] = vessel[1 : len(SITES) + 1][MIRROR]
     maps = (a[..., ::-1] for a in (e.lit, e.missing, e.clot, e.cutoff, e.bright))
-    return Evidence(vessel, *maps, e.starved[MIRROR])
+    return Evidence(vessel, *maps, e.tissue.mirrored)
 
 
 def test_the_mirror_swaps_sides_and_leaves_the_midline():
@@ -51,6 +53,13 @@ def test_inputs_have_the_shapes_and_the_flag_of_the_network():
     assert all(a.dtype == np.float32 for a in (*both.values(), *alone.values()))
 
 
+def test_deficits_lie_in_the_middle_of_the_cells_they_were_made_from():
+    size = EVIDENCE_GRID.shape[0] // DEFICIT_GRID.shape[0]
+    for index in ((0, 0, 0), (3, 7, 11)):
+        middle = np.array(index) * size + (size - 1) / 2
+        np.testing.assert_allclose(DEFICIT_GRID.affine @ [*index, 1], EVIDENCE_GRID.affine @ [*middle, 1])
+
+
 @pytest.mark.parametrize("which", ["cta", "ncct"])
 def test_a_volume_of_another_shape_is_refused(which):
     right, wrong = np.zeros(HEAD_BOX.shape, np.float32), np.zeros((96, 112, 144), np.float32)
@@ -63,9 +72,9 @@ def test_the_output_of_the_network_becomes_probabilities():
     out[3] += 60.0  # far beyond what exp can hold when squared
     cta = np.zeros(HEAD_BOX.shape, np.float32)
     cta[21, 30, 41] = 500
-    starved = np.linspace(0, 1, len(SITES), dtype=np.float32)
-    evidence = Evidence.from_networks(out.astype(np.float32), starved, cta)
-    assert evidence.starved is starved
+    tissue = Tissue(np.linspace(0, 1, len(SITES), dtype=np.float32), np.zeros(DEFICIT_GRID.shape, np.float32))
+    evidence = Evidence.from_networks(out.astype(np.float32), tissue, cta)
+    assert evidence.tissue is tissue
     np.testing.assert_allclose(evidence.vessel.sum(0), 1, rtol=1e-5)
     np.testing.assert_allclose(evidence.lit + evidence.missing + evidence.clot, 1, rtol=1e-5)
     assert (evidence.vessel.argmax(0) == 3).all()
@@ -77,10 +86,13 @@ def test_the_output_of_the_network_becomes_probabilities():
 
 def test_the_mean_with_the_mirrored_view_is_of_the_same_places_and_vessels(make_evidence):
     evidence = make_evidence(clot=(BALL,))
-    evidence.starved[LEFT] = 0.4
+    evidence.tissue.starved[LEFT] = 0.4
+    evidence.tissue.deficit[10, 5, 14] = 0.6
     same = evidence.averaged(mirrored(evidence))
-    for name in ("vessel", "lit", "missing", "clot", "cutoff", "starved"):
+    for name in ("vessel", "lit", "missing", "clot", "cutoff"):
         np.testing.assert_allclose(getattr(same, name), getattr(evidence, name), atol=1e-6)
+    for name in ("starved", "deficit"):
+        np.testing.assert_array_equal(getattr(same.tissue, name), getattr(evidence.tissue, name))
     blind = evidence.averaged(mirrored(make_evidence()))
     np.testing.assert_allclose(blind.clot, evidence.clot / 2, atol=1e-6)
     np.testing.assert_allclose(blind.cutoff, evidence.cutoff / 2, atol=1e-6)
@@ -97,7 +109,7 @@ def test_features_are_finite_and_tell_the_sides_apart(make_evidence):
 
 def test_a_mirrored_patient_has_mirrored_features(make_evidence):
     evidence = make_evidence(clot=(BALL,), missing=(((-30.0, -3.0, 15.0), 3.0),))
-    evidence.starved[LEFT] = 0.4
+    evidence.tissue.starved[LEFT] = 0.4
     np.testing.assert_allclose(site_features(mirrored(evidence)), site_features(evidence)[MIRROR], atol=1e-4)
 
 
@@ -106,7 +118,7 @@ def test_features_of_an_empty_scan_are_finite(make_evidence):
     nothing = np.zeros_like(e.vessel)
     nothing[0] = 1
     assert np.isfinite(
-        site_features(Evidence(nothing, e.lit, e.missing, e.clot, e.cutoff, 0 * e.bright, e.starved))
+        site_features(Evidence(nothing, e.lit, e.missing, e.clot, e.cutoff, 0 * e.bright, e.tissue))
     ).all()
 
 

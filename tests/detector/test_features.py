@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lvo.anatomy import SITES
-from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES, Evidence
+from lvo.detector.evidence import DEFICIT_GRID, EVIDENCE_GRID, VESSEL_CLASSES, Evidence, Tissue
 from lvo.detector.features import WEIGHED, site_features
 
 SITE = 4
@@ -18,7 +18,9 @@ def quiet() -> Evidence:
     vessel = np.zeros((VESSEL_CLASSES, *EVIDENCE_GRID.shape), np.float32)
     vessel[1 + SITE] = 1
     state = [np.zeros(EVIDENCE_GRID.shape, np.float32) for _ in range(5)]
-    return Evidence(vessel, *state, np.zeros(len(SITES), np.float32))
+    return Evidence(
+        vessel, *state, Tissue(np.zeros(len(SITES), np.float32), np.zeros(DEFICIT_GRID.shape, np.float32))
+    )
 
 
 def test_the_strongest_voxels_are_found_side_by_side_and_apart(quiet: Evidence) -> None:
@@ -53,6 +55,6 @@ def test_a_voxel_that_is_no_number_is_not_lost(quiet: Evidence, map_name: str, c
 
 
 def test_what_the_brain_lacks_is_weighed_for_the_site_that_feeds_it(quiet: Evidence) -> None:
-    quiet.starved[SITE] = 0.3
+    quiet.tissue.starved[SITE] = 0.3
     last = site_features(quiet)[:, WEIGHED][:, -1]
     assert last[SITE] == pytest.approx(0.3) and not np.delete(last, SITE).any()

@@ -14,7 +14,7 @@ from lvo.anatomy import SITES, Segment, Side
 from lvo.clock import Clock
 from lvo.detector import Detection, Detector, HeadFinding
 from lvo.detector.detect import Doubt
-from lvo.detector.evidence import EVIDENCE_GRID, VESSEL_CLASSES, Evidence
+from lvo.detector.evidence import DEFICIT_GRID, EVIDENCE_GRID, VESSEL_CLASSES, Evidence, Tissue
 from lvo.errors import PathNotFound, UsageError
 from lvo.evaluation.boxes import (
     Box,
@@ -76,7 +76,7 @@ def detection(
         Evidence(
             np.zeros((VESSEL_CLASSES, *empty.shape), np.float32),
             *(empty,) * 5,
-            np.zeros(len(SITES), np.float32),
+            Tissue(np.zeros(len(SITES), np.float32), np.zeros(DEFICIT_GRID.shape, np.float32)),
         ),
         doubt=doubt,
     )

@@ -10,9 +10,10 @@ from PIL import Image
 
 from lvo.anatomy import Segment, Side
 from lvo.report.artery_map import ARTERY, artery_map_panels
+from lvo.report.brain_map import brain_map_panels
 from lvo.report.key_images import write_key_images
 from lvo.report.panels import MARK, Panel, draw_panel, ring, without_bulky_bone
-from lvo.report.view import HeadView, Mark, Overlay
+from lvo.report.view import HeadView, Layer, Mark, Overlay
 from lvo.study import Status, StudyResult
 
 EVERYWHERE = ((-1000.0, 1000.0), (-1000.0, 1000.0))
@@ -155,6 +156,9 @@ def test_status_colours_cover_every_status() -> None:
     assert set(_BANNER) == set(_TITLE) == set(Status)
 
 
+DEFICIT_ORIGIN = (-68.0, -46.0, -52.0)
+
+
 def overlay_of(artery: tuple[float, float, float], clot: tuple[float, float, float]) -> Overlay:
     """A ball of artery and one of clot, 6 mm in radius, on the detector's grid of 2 mm."""
     origin, spacing, shape = (-55.0, -49.0, -40.0), 2.0, (48, 56, 56)
@@ -164,7 +168,10 @@ def overlay_of(artery: tuple[float, float, float], clot: tuple[float, float, flo
         i, j, k = (np.array(place) - origin) / spacing
         return (((x - i) ** 2 + (y - j) ** 2 + (z - k) ** 2) * spacing**2 < 36).astype(np.float32)
 
-    return Overlay(ball(artery), ball(clot), origin, spacing)
+    lack = np.zeros((16, 14, 18), np.float32)
+    lack[10:12, 5, 14:16] = 0.6
+    layers = (Layer(ball(place), origin, spacing) for place in (artery, clot))
+    return Overlay(*layers, Layer(lack, DEFICIT_ORIGIN, 8.0))
 
 
 def test_the_artery_map_lies_on_the_scan(make_view: MakeView) -> None:
@@ -192,5 +199,19 @@ def test_the_page_with_the_artery_map_comes_with_an_analysis(
     marks = (Mark(Segment.M1, Side.LEFT, 0.97, (20.0, -2.0, 17.0)),)
     view = replace(make_view(marks=marks), overlay=overlay_of((30, 10, 20), (28, -10, 10)))
     names = write_key_images(make_result("suspected"), view, tmp_path)
-    assert "artery_map.png" in names and (tmp_path / "artery_map.png").is_file()
-    assert "artery_map.png" not in write_key_images(make_result("not_analysed"), view, tmp_path)
+    not_analysed = write_key_images(make_result("not_analysed"), view, tmp_path)
+    for name in ("artery_map.png", "brain_map.png"):
+        assert name in names and (tmp_path / name).is_file()
+        assert name not in not_analysed
+
+
+def test_dark_brain_is_tinted_where_it_lies(make_view: MakeView) -> None:
+    dark = (DEFICIT_ORIGIN[0] + 14.5 * 8, DEFICIT_ORIGIN[1] + 5 * 8, DEFICIT_ORIGIN[2] + 10.5 * 8)
+    panels = brain_map_panels(make_view(), overlay_of((30, 10, 20), (28, -10, 10)).deficit, 540)
+    assert [panel.holds(dark) for panel in panels] == [False, False, True, False]
+    for panel in panels:
+        pixels = np.asarray(panel.image).astype(int)
+        tinted = np.argwhere(pixels[..., 2] - pixels[..., 1] > 30)
+        assert bool(len(tinted)) is panel.holds(dark)
+        if len(tinted):
+            assert np.abs(tinted.mean(axis=0)[::-1] - panel.pixel(dark)).max() < 4 * panel.pixels_per_mm

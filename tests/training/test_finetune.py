@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from lvo.anatomy import SITES, Segment
 from lvo.detector.bundle import Calibration, Metadata, NetworkConfig, load_bundle, seal
 from lvo.detector.detect import load_detector
-from lvo.detector.evidence import EVIDENCE_GRID, OUTPUTS, VESSEL_CLASSES, Evidence
+from lvo.detector.evidence import DEFICIT_GRID, EVIDENCE_GRID, OUTPUTS, VESSEL_CLASSES, Evidence, Tissue
 from lvo.detector.features import FEATURES, WEIGHED
 from lvo.detector.reader import calibrated, reader_from
 from lvo.dicom import read_study
@@ -125,7 +125,10 @@ def evidence() -> Evidence:
     states = np.zeros((3, 1, 1, 5), np.float32)
     states[[0, 2, 1, 0, 0], 0, 0, range(5)] = 0.95
     return Evidence(
-        vessel, *states[:3], *np.zeros((2, 1, 1, 5), np.float32), np.zeros(len(SITES), np.float32)
+        vessel,
+        *states[:3],
+        *np.zeros((2, 1, 1, 5), np.float32),
+        Tissue(np.zeros(len(SITES), np.float32), np.zeros(DEFICIT_GRID.shape, np.float32)),
     )
 
 

@@ -13,8 +13,8 @@ import torch
 from torch.nn.functional import avg_pool3d
 
 from lvo.anatomy import SITES, Segment, Side
-from lvo.detector.evidence import MIRROR
-from lvo.detector.torch_tissue import CELL_SHAPE, DEFICIT_SHAPE, FOLD
+from lvo.detector.evidence import DEFICIT_GRID, MIRROR
+from lvo.detector.torch_tissue import CELL_SHAPE, FOLD
 from lvo.errors import ConfigInvalid
 from lvo.imaging.resample import HEAD_BOX
 from lvo.training.boxed import DataConfig
@@ -24,6 +24,8 @@ from lvo.training.tissue import (
     TissueConfig,
     deficit_loss,
     finished_network,
+    moved,
+    otherwise,
     read_cells,
     territories,
     train_tissue,
@@ -70,6 +72,33 @@ def test_a_view_shows_the_same_brain_and_its_deficit_in_the_same_place() -> None
     assert len(kinds) == 8
 
 
+def test_another_brain_has_the_same_contrast() -> None:
+    rng = np.random.default_rng(0)
+    cells = patients().seen[0].float()
+    cells[4] += torch.from_numpy(rng.normal(0, 5, CELL_SHAPE)).float()
+    cells[1] = cells[3] + cells[4]
+    still = {"shading_hu": 0.0, "moved_mm": 0.0, "turned_degrees": 0.0}
+    for changes, same in ((still, True), ({}, False)):
+        config = CONFIG.model_copy(update={"shading_hu": 1.0, **changes})
+        seen = cells.clone()
+        otherwise(seen, rng, config)
+        torch.testing.assert_close(seen[1], seen[3] + seen[4], atol=1e-3, rtol=0)
+        assert (seen[3] - cells[3]).abs().max() < 1e-3 if same else (seen[3] - cells[3]).std() > 0.3
+        assert (seen[4].mean() - cells[4].mean()).abs() > 0.5
+        assert (seen[4].std() / cells[4].std() - 1).abs() > 0.02
+    assert cells[0].all() and torch.equal(seen[0], cells[0])
+
+
+def test_an_ncct_that_is_moved_is_moved_as_told() -> None:
+    ramp = torch.arange(36.0).expand(CELL_SHAPE)
+    config = CONFIG.model_copy(update={"moved_mm": 8.0, "turned_degrees": 0.0})
+    shifts = [float((moved(ramp, np.random.default_rng(n), config) - ramp)[16, 14, 18]) for n in range(60)]
+    assert np.std(shifts) == pytest.approx(2, rel=0.3)  # cells of 4 mm
+    config = CONFIG.model_copy(update={"moved_mm": 0.0, "turned_degrees": 10.0})
+    turned = moved(ramp, np.random.default_rng(0), config) - ramp
+    assert turned[15:17, 13:15, 17:19].abs().max() < 1 < turned.abs().max()
+
+
 def test_the_loss_is_nothing_for_the_truth_and_asks_nothing_where_no_brain_is_seen() -> None:
     cells = patients()
     batch = {"cells": cells.seen[:2].float(), "deficit": cells.deficit[:2].float()}
@@ -84,7 +113,7 @@ def test_the_loss_is_nothing_for_the_truth_and_asks_nothing_where_no_brain_is_se
 
 def test_a_site_feeds_what_its_patients_lack_on_its_own_side() -> None:
     feeds = territories(patients())
-    assert feeds.shape == (len(SITES), *DEFICIT_SHAPE)
+    assert feeds.shape == (len(SITES), *DEFICIT_GRID.shape)
     left = feeds[M1[Side.LEFT]]
     assert left[9:13, 5:9, 12:16].min() > 0.7 and not left[..., :9].any()
     torch.testing.assert_close(feeds[torch.from_numpy(MIRROR)].flip(-1), feeds)
@@ -113,9 +142,9 @@ def test_a_pool_of_before_is_refused_with_what_to_do(tmp_path: Path) -> None:
 
 def test_validation_patients_are_never_trained_on() -> None:
     cells = patients()
-    cells.seen[:2, 4] = 77
+    cells.seen[:2, 0] = 0.5
     place = {"seed": 0, "rank": 0, "world": 1}
     kept = list(CellViews(cells, CONFIG, split="validation", **place))
-    assert len(kept) == 2 and all((item["cells"][4] == 77).all() for item in kept)
+    assert len(kept) == 2 and all((item["cells"][0] == 0.5).all() for item in kept)
     training = iter(CellViews(cells, CONFIG, split="train", **place))
-    assert all((next(training)["cells"][4] == 36).all() for _ in range(30))
+    assert all((next(training)["cells"][0] == 1).all() for _ in range(30))
