@@ -115,8 +115,8 @@ def _artery_map_page(result: StudyResult, view: HeadView, overlay: Overlay) -> I
 
 def _brain_map_page(result: StudyResult, view: HeadView, overlay: Overlay) -> Image.Image:
     """Where the brain lacks contrast."""
-    notes = ["Violet: brain darker than the other side, as beyond an occlusion. Old infarcts look alike."]
-    notes += [f"{place(f)}. {line}" for f in result.findings if (line := brain_line(f))]
+    notes = ["Violet: brain darker than the other side, as beyond an occlusion, or in an old infarct."]
+    notes += [f"{place(f).upper()}: {line}" for f in result.findings if (line := brain_line(f))]
     return _page(result, brain_map_panels(view, overlay.deficit, PAGE_WIDTH // 2), notes)
 
 

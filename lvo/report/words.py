@@ -41,8 +41,8 @@ def brain_line(finding: Finding) -> str:
     own, other = finding.brain_deficit, finding.brain_deficit_other_side
     if own is None or own - (other or 0) < _DEFICIT_TOLD:
         return ""
-    against = "" if other is None else f"; on the other side {other:.0%}"
-    return f"Brain that it feeds: {own:.0%} of the contrast is missing{against}."
+    against = "" if other is None else f", that of the other side {other:.0%}"
+    return f"The brain that it feeds lacks {own:.0%} of its contrast{against}."
 
 
 def bolus_line(bolus: BolusReport) -> str:

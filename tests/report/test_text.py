@@ -43,8 +43,8 @@ def test_a_finding_is_shown_with_side_segment_and_place(make_result: MakeResult)
 @pytest.mark.parametrize(
     ("own", "other", "said"),
     [
-        (0.43, 0.05, "43% of the contrast is missing; on the other side 5%"),
-        (0.3, None, "30% of the contrast is missing."),
+        (0.43, 0.05, "lacks 43% of its contrast, that of the other side 5%."),
+        (0.3, None, "lacks 30% of its contrast."),
         (0.43, 0.4, None),
         (None, None, None),
     ],
@@ -55,7 +55,7 @@ def test_what_the_brain_lacks_is_told_where_it_is_one_sided(
     result = make_result("suspected")
     change = {"brain_deficit": own, "brain_deficit_other_side": other}
     text = shown(result.model_copy(update={"findings": (result.findings[0].model_copy(update=change),)}))
-    assert (said or "Brain that it feeds") in text if said else "Brain that it feeds" not in text
+    assert said in text if said else "The brain that it feeds" not in text
 
 
 def test_headers_cannot_inject_markup(make_result: MakeResult) -> None:
