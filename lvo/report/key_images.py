@@ -132,8 +132,8 @@ def finding_page(result: StudyResult, view: HeadView, mark: Mark, number: int) -
     ]
     for panel in panels:
         ring(panel, mark)
-    told = [cause_line(f) or brain_line(f) for f in result.findings[number : number + 1]]
-    return _page(result, panels, [f"Slices through {mark.label}.", *(line for line in told if line)])
+    told = [line(f) for f in result.findings[number : number + 1] for line in (cause_line, brain_line)]
+    return _page(result, panels, [f"Slices through {mark.label}.", *filter(None, told)])
 
 
 def _reaching(span: tuple[float, float], at: float) -> tuple[float, float]:
