@@ -128,13 +128,14 @@ def _level(smooth: Tensor) -> Tensor:
 
     A mean that is drawn to where most values lie, so that fluid, vessels and bone hardly count.
     """
-    level = torch.full_like(smooth[:, :, :1, :1, :1], _USUAL_HU)
+    exact = smooth.double()  # sums of so many in float32 would differ between backends
+    level = torch.full_like(exact[:, :, :1, :1, :1], _USUAL_HU)
     for reach in _LEVEL_REACH:
-        near = ((smooth - level).abs() < reach).to(smooth.dtype)
+        near = ((exact - level).abs() < reach).to(exact.dtype)
         count = near.sum(dim=(1, 2, 3, 4), keepdim=True)
-        mean = (smooth * near).sum(dim=(1, 2, 3, 4), keepdim=True) / count.clamp(min=1)
+        mean = (exact * near).sum(dim=(1, 2, 3, 4), keepdim=True) / count.clamp(min=1)
         level = torch.where(count >= 1, mean, level)
-    return level
+    return level.to(smooth.dtype)
 
 
 def visible(cells: Tensor) -> Tensor:
