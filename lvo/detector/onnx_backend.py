@@ -13,6 +13,8 @@ from lvo.detector.evidence import Tissue
 from lvo.errors import BundleInvalid
 from lvo.study import FloatArray
 
+_TISSUE_OUTPUTS = ["starved", "deficit"]
+
 
 class OnnxBackend:
     """One session for each network for the life of the process; their input shapes never change."""
@@ -28,6 +30,9 @@ class OnnxBackend:
         self._vessels, self._tissue = (
             _session(bundle.path / "models" / name, options) for name in ("vessels.onnx", "tissue.onnx")
         )
+        told = {output.name for output in self._tissue.get_outputs()}
+        if missing := {*_TISSUE_OUTPUTS} - told:
+            raise BundleInvalid(f"(tissue.onnx, of another version, does not tell {', '.join(missing)})")
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
         """Logits of the vessel network, float32 (OUTPUTS, z, y, x)."""
@@ -36,12 +41,13 @@ class OnnxBackend:
 
     def tissue(self, inputs: dict[str, FloatArray]) -> Tissue:
         """What the tissue network says."""
-        starved, deficit = self._tissue.run(["starved", "deficit"], inputs)
+        starved, deficit = self._tissue.run(_TISSUE_OUTPUTS, inputs)
         return Tissue(starved[0], deficit[0])
 
 
 def _session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises types of its own, which share no base
         raise BundleInvalid(f"({path.name} cannot be loaded: {type(error).__name__})") from error
+    return session

@@ -230,3 +230,13 @@ def test_a_network_that_is_no_network_is_a_bad_bundle(bundle_folder, name):
     seal(bundle_folder)
     with pytest.raises(BundleInvalid, match=name):
         load_detector(bundle_folder, "cpu")
+
+
+def test_a_tissue_network_of_another_version_is_told_apart_at_the_start(tmp_path):
+    folder = tmp_path / "bundle"
+    shutil.copytree(default_path(), folder)
+    # The vessel network runs, and tells neither of what the tissue network has to tell.
+    shutil.copy(folder / "models" / "vessels.onnx", folder / "models" / "tissue.onnx")
+    seal(folder)
+    with pytest.raises(BundleInvalid, match="of another version"):
+        load_detector(folder, "cpu")
