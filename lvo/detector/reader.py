@@ -5,7 +5,7 @@ and of what the brain that it feeds lacks, are weighed with weights of its segme
 less a share of the same on the other side, and the study follows the site that says most. So little is learnt
 here on purpose: perceptrons that looked at all sites together were worse on real anatomy, and on phantoms
 (`docs/experiments.md`). Which one it is: a site's neighbours along the stream are weighed too, with any sign,
-because missing lumen beyond a clot is explained by it.
+because missing lumen beyond a clot is explained by it; and the side is judged as a whole, before its site.
 """
 
 from __future__ import annotations
@@ -34,10 +34,14 @@ CLIP = 6.0
 """Standard deviations beyond which a feature is no stranger."""
 SHARPNESS = 5.0
 """How nearly the sites' logits together are the largest of them."""
+MOST_BEHIND = 0.5
+"""Log odds that a site is less likely by at most because more speaks for another side."""
 EDGE = 0.003
 """Probability that is added to both sides before the log odds are taken."""
 SEGMENT_CODE = np.array([[float(seg is s) for s in Segment] for seg, _ in SITES], dtype=np.float32)
 """Which segment each site is, (sites, segments)."""
+SIDE_CODE = np.array([[side is s for s in Side] for _, side in SITES])
+"""On which side each site is, (sites, sides)."""
 IS_THROMBECTOMY = np.array([seg in THROMBECTOMY_SEGMENTS for seg, _ in SITES])
 """Sites of the segments for which thrombectomy is established, (sites,)."""
 _NEIGHBOURS: Mapping[Segment, tuple[Segment, Segment, Segment]] = {
@@ -102,7 +106,8 @@ class Reader:
         one_sided = against_twin(evidence, self.twin)
         sums = ((SEGMENT_CODE @ self.weight) * one_sided).sum(axis=1) + SEGMENT_CODE @ self.bias
         together = [logsumexp(SHARPNESS * some) / SHARPNESS for some in (sums, sums[IS_THROMBECTOMY])]
-        sites = ((SEGMENT_CODE @ self.place) * beside(evidence)).sum(axis=1) + SEGMENT_CODE @ self.place_bias
+        named = ((SEGMENT_CODE @ self.place) * beside(evidence)).sum(axis=1) + SEGMENT_CODE @ self.place_bias
+        sites = named + behind_other_sides(named + sums)
         return np.concatenate([sites, self.pool[0] * together + self.pool[1]]).astype(np.float32)
 
     def novelty(self, features: F32) -> float:
@@ -123,6 +128,22 @@ def beside(evidence: F64) -> F64:
     """Evidence of every site, then of its neighbours; (..., sites, n) to (..., sites, 4 n)."""
     near = evidence[..., NEIGHBOURS, :].max(axis=-2)
     return np.concatenate([evidence, near.reshape(*evidence.shape[:-1], -1)], axis=-1)
+
+
+def behind_other_sides(evidence: F64) -> F64:
+    """By how much less speaks for each site's side than for the likeliest other one, (sites,); never above 0.
+
+    The names of one side share what a single occlusion shows, so that a false one elsewhere may be the
+    likeliest single name. So each side is judged as a whole: the sum of its sites' odds. It decides between
+    names that are about as likely; a second occlusion on the other side stays one.
+
+    Parameters
+    ----------
+    evidence : (sites,) log odds of all that speaks for each site.
+    """
+    told = np.array([logsumexp(evidence[of_side]) for of_side in SIDE_CODE.T])
+    others = np.array([np.delete(told, n).max() for n in range(len(told))])
+    return np.asarray(SIDE_CODE @ np.clip(told - others, -MOST_BEHIND, 0))
 
 
 def log_odds(p: npt.NDArray[np.floating]) -> F64:

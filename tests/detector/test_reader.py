@@ -5,8 +5,16 @@ from safetensors.numpy import save_file
 from lvo.anatomy import SITES, Segment, Side
 from lvo.detector.bundle import Calibration
 from lvo.detector.evidence import MIRROR
-from lvo.detector.features import FEATURES, WEIGHED
-from lvo.detector.reader import IS_THROMBECTOMY, NEIGHBOURS, STUDY_ANSWERS, calibrated, load_reader
+from lvo.detector.features import FEATURES, STARVED, WEIGHED
+from lvo.detector.reader import (
+    IS_THROMBECTOMY,
+    MOST_BEHIND,
+    NEIGHBOURS,
+    STUDY_ANSWERS,
+    behind_other_sides,
+    calibrated,
+    load_reader,
+)
 from lvo.errors import BundleInvalid
 
 
@@ -76,6 +84,41 @@ def test_what_is_seen_on_both_sides_is_believed_less_on_each_and_the_basilar_art
     assert answers[0.4, 1, "midline"] == pytest.approx(answers[0, 1, "midline"], abs=0.01)
 
 
+def test_the_side_is_judged_as_a_whole_before_the_site():
+    said = np.full(len(SITES), -6.0)
+    for segment, side, logit in (
+        (Segment.M2, Side.LEFT, -1.0), (Segment.M2, Side.RIGHT, -1.2), (Segment.M1, Side.RIGHT, -1.3),
+    ):  # fmt: skip
+        said[SITES.index((segment, side))] = logit
+    behind = behind_other_sides(said)
+    for (_, side), less in zip(SITES, behind, strict=True):
+        assert less == 0 if side is Side.RIGHT else less < -0.2, side
+    assert SITES[int((said + behind).argmax())] == (Segment.M2, Side.RIGHT)
+
+
+def test_two_sides_of_which_as_much_speaks_are_both_named():
+    said = np.full(len(SITES), -6.0)
+    for side in (Side.LEFT, Side.RIGHT):
+        said[SITES.index((Segment.M1, side))] = 1.0
+    behind = behind_other_sides(said)
+    assert [behind[SITES.index((Segment.M1, side))] for side in (Side.LEFT, Side.RIGHT)] == [0, 0]
+    assert behind[SITES.index((Segment.BASILAR, Side.MIDLINE))] == -MOST_BEHIND
+
+
+@pytest.mark.parametrize("starving", [Side.LEFT, Side.RIGHT])
+def test_the_brain_has_its_say_on_the_side_though_not_on_the_name(tmp_path, empty_reader, starving):
+    tensors = empty_reader()
+    tensors["place"][:, 0] = 1
+    tensors["weight"][:, STARVED - WEIGHED.start] = 1
+    save_file(tensors, tmp_path / "reader.safetensors")
+    seen = np.zeros((len(SITES), FEATURES), np.float32)
+    for segment, side, p in ((Segment.M2, Side.LEFT, 0.21), (Segment.M1, Side.RIGHT, 0.2)):
+        seen[SITES.index((segment, side)), WEIGHED.start] = p
+    seen[SITES.index((Segment.M1, starving)), STARVED] = 0.3
+    first = SITES[int(load_reader(tmp_path / "reader.safetensors").logits(seen)[: len(SITES)].argmax())]
+    assert first == ((Segment.M2, Side.LEFT) if starving is Side.LEFT else (Segment.M1, Side.RIGHT))
+
+
 @pytest.mark.parametrize("fault", ["missing", "no safetensors", "empty", "a tensor short", "one site", "nan"])
 def test_a_reader_that_cannot_be_used_is_a_bad_bundle(tmp_path, tensors, fault):
     path = tmp_path / "reader.safetensors"
@@ -113,7 +156,7 @@ def test_a_mirrored_patient_has_the_mirrored_answer(tmp_path, tensors):
 def test_what_is_trained_is_what_is_read(tmp_path):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip("monai", reason="monai is not installed")
-    from lvo.detector.reader import against_twin, beside, log_odds
+    from lvo.detector.reader import SEGMENT_CODE, against_twin, behind_other_sides, beside, log_odds
     from lvo.training.reader import PlaceReader, SiteReader
 
     torch.manual_seed(0)
@@ -129,7 +172,9 @@ def test_what_is_trained_is_what_is_read(tmp_path):
         with torch.no_grad():
             trained.append(net((torch.from_numpy(evidence) - mean)[None] / spread)[0].numpy())
     save_file(own, tmp_path / "reader.safetensors")
-    expected = np.concatenate([trained[0], trained[1][len(SITES) :]])
+    speaking = (SEGMENT_CODE @ own["weight"] * evidence).sum(axis=1) + SEGMENT_CODE @ own["bias"]
+    sites = trained[0] + behind_other_sides(trained[0] + speaking)
+    expected = np.concatenate([sites, trained[1][len(SITES) :]])
     np.testing.assert_allclose(load_reader(tmp_path / "reader.safetensors").logits(x), expected, atol=1e-4)
 
 
