@@ -25,9 +25,9 @@ _MEASURED = (
     (Segment.BASILAR, Side.MIDLINE),
 )
 _PLACED = 0.2
-"""Probability of the likeliest finding from which its place is told without caution. Under it the place was
-right in 19 of 43 suspected studies of the benchmark and in 22 of 64 composed ones; from it on, in 228 of 285
-and in 19 of 25."""
+"""Probability of the likeliest finding from which its place is told without caution. Under it the site was
+right in 8 of 13 detected studies of the benchmark and in 21 of 41 composed ones; from it on, in 270 of 305
+and in 210 of 259."""
 
 
 def bolus_of(
