@@ -31,8 +31,8 @@ class OnnxBackend:
             _session(bundle.path / "models" / name, options) for name in ("vessels.onnx", "tissue.onnx")
         )
         told = {output.name for output in self._tissue.get_outputs()}
-        if missing := {*_TISSUE_OUTPUTS} - told:
-            raise BundleInvalid(f"(tissue.onnx, of another version, does not tell {', '.join(missing)})")
+        if missing := ", ".join(name for name in _TISSUE_OUTPUTS if name not in told):
+            raise BundleInvalid(f"(tissue.onnx, of another version, does not tell {missing})")
 
     def __call__(self, inputs: dict[str, FloatArray]) -> FloatArray:
         """Logits of the vessel network, float32 (OUTPUTS, z, y, x)."""
@@ -47,7 +47,6 @@ class OnnxBackend:
 
 def _session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises types of its own, which share no base
         raise BundleInvalid(f"({path.name} cannot be loaded: {type(error).__name__})") from error
-    return session
